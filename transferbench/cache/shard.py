@@ -1,0 +1,168 @@
+"""One shard: up to 256 rows of a block as an HDF5 file.
+
+It is made and read in memory, so that neither a crash nor a full disk can leave half a file.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from transferbench.errors import CacheError
+from transferbench.types import DescriptorSpec, Float32, canonical_json
+
+ENCODING_TYPE = "transferbench.descriptors"
+ENCODING_VERSION = "1"
+ROWS_PER_SHARD = 256
+_MEMBERS = {"ids", "descriptors"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """Rows of a block.
+
+    Parameters
+    ----------
+    index : int
+        Holds rows 256 * index and up.
+    ids : tuple of str
+        n image ids.
+    array : ndarray of shape (n, D), float32
+        Their descriptors.
+    """
+
+    index: int
+    ids: tuple[str, ...]
+    array: Float32
+
+
+def encode(shard: Shard, spec: DescriptorSpec) -> bytes:
+    """Make the file of a shard.
+
+    Parameters
+    ----------
+    shard : Shard
+        The rows.
+    spec : DescriptorSpec
+        Of the block.
+
+    Returns
+    -------
+    bytes
+        An HDF5 file; the same for the same rows, spec and HDF5 version.
+    """
+    array = np.ascontiguousarray(shard.array, dtype="<f4")
+    encoded = [i.encode() for i in shard.ids]
+    # The file is built in memory: on a full disk HDF5 itself crashes the interpreter, while a plain write raises an
+    # error.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=("v110", "v110"), track_order=False) as file:
+        file.create_dataset(
+            "ids", data=np.array(encoded, dtype=h5py.string_dtype("utf-8", length=max(map(len, encoded))))
+        )
+        file.create_dataset("descriptors", data=array)
+        file.attrs.update(
+            {
+                "encoding-type": ENCODING_TYPE,
+                "encoding-version": ENCODING_VERSION,
+                "shard": shard.index,
+                "spec": canonical_json(spec.to_dict()),
+                "spec-key": spec.key(),
+                "rows-sha256": _rows_sha256(shard.ids, array),
+            }
+        )
+    return buffer.getvalue()
+
+
+def decode(data: bytes, spec: DescriptorSpec, index: int, where: str) -> Shard:
+    """Read the file of a shard, trusting nothing in it.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    spec : DescriptorSpec
+        Which block it must belong to.
+    index : int
+        Which shard it must be.
+    where : str
+        The file's path, for messages.
+
+    Returns
+    -------
+    Shard
+        Rows whose own hash has been checked.
+
+    Raises
+    ------
+    CacheError
+        If the file is damaged, of another format, of another block, or refers to anything outside itself.
+    """
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            _check_attributes(dict(file.attrs), spec, index, where)
+            ids, array = _members(file, where)
+            stated = file.attrs["rows-sha256"]
+    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as problem:
+        msg = f"{where}: is damaged or no shard: {problem}"
+        raise CacheError(msg) from problem
+    if _rows_sha256(ids, array) != stated:
+        msg = f"{where}: its rows have changed since they were written"
+        raise CacheError(msg)
+    return Shard(index, ids, array)
+
+
+def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, where: str) -> None:
+    expected = {
+        "encoding-type": ENCODING_TYPE,
+        "encoding-version": ENCODING_VERSION,
+        "spec-key": spec.key(),
+        "shard": index,
+    }
+    for name, value in expected.items():
+        if found.get(name) != value:
+            msg = f"{where}: attribute {name} is {found.get(name)!r}, expected {value!r}"
+            raise CacheError(msg)
+
+
+def _members(file: h5py.File, where: str) -> tuple[tuple[str, ...], Float32]:
+    """Read the two datasets, refusing links, external or virtual storage and other shapes."""
+    if set(file.keys()) != _MEMBERS:
+        msg = f"{where}: holds {', '.join(sorted(file.keys()))}; exactly {', '.join(sorted(_MEMBERS))} are expected"
+        raise CacheError(msg)
+    for name in _MEMBERS:
+        if (
+            not isinstance(file.get(name, getlink=True), h5py.HardLink)
+            or file.get(name, getclass=True) is not h5py.Dataset
+        ):
+            msg = f"{where}: {name} is not a plain dataset in the file itself"
+            raise CacheError(msg)
+        if file[name].external or file[name].is_virtual:
+            msg = f"{where}: {name} keeps its values outside the file, which is not allowed"
+            raise CacheError(msg)
+    ids, array = file["ids"], file["descriptors"]
+    n_rows = ids.shape[0] if ids.ndim == 1 else -1
+    if (
+        array.dtype != np.dtype("<f4")
+        or array.ndim != 2
+        or array.shape[0] != n_rows
+        or not 1 <= n_rows <= ROWS_PER_SHARD
+    ):
+        msg = (
+            f"{where}: ids of shape {ids.shape} and descriptors of shape {array.shape}, {array.dtype} are "
+            "not rows of a shard"
+        )
+        raise CacheError(msg)
+    if array.id.get_storage_size() != array.size * array.dtype.itemsize:
+        msg = f"{where}: descriptors are declared larger than what is stored"
+        raise CacheError(msg)
+    return tuple(value.decode() for value in ids[()]), array[()]
+
+
+def _rows_sha256(ids: tuple[str, ...], array: Float32) -> str:
+    digest = hashlib.sha256(canonical_json(ids).encode())
+    digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,35 @@
+"""The command line: options in, one call into `transferbench.pipeline`, text out.
+
+Heavy imports stay inside the commands.
+"""
+
+import click
+
+from transferbench import __version__
+from transferbench.cli.boundary import Boundary
+from transferbench.cli.datasets import datasets
+from transferbench.cli.evaluate import evaluate
+from transferbench.cli.extract import extract
+from transferbench.cli.nets import nets
+from transferbench.cli.pretrain import pretrain
+from transferbench.cli.recipes import recipes
+from transferbench.cli.report import report
+from transferbench.cli.run import run
+
+
+@click.group(cls=Boundary, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tb")
+def main() -> None:
+    """Measure how well a convolutional network transfers to other image datasets.
+
+    The protocol is that of Simonyan & Zisserman (2015): pretrain a net, keep it frozen, extract dense descriptors at
+    several scales, aggregate them, train linear SVMs, report beside the published numbers.
+
+    \b
+    Example:
+      tb run digits_stack
+    """
+
+
+for _command in (run, pretrain, extract, evaluate, report, recipes, datasets, nets):
+    main.add_command(_command)

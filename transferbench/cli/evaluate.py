@@ -1,0 +1,41 @@
+"""`tb evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from transferbench.cli.options import device_option, home_option, json_option, recipe_option
+from transferbench.cli.report import print_report
+from transferbench.cli.terminal import progress
+
+
+@click.command()
+@recipe_option(required=True)
+@click.option("--extract", "with_extraction", is_flag=True, help="Extract missing descriptors first.")
+@device_option
+@home_option
+@json_option
+def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_json: bool) -> None:
+    """Train and test the linear SVMs of a recipe on cached descriptors.
+
+    Needs no GPU and does not load torch. If descriptors are missing it says which command makes them, or makes them
+    itself with --extract.
+
+    \b
+    Example:
+      tb evaluate --recipe digits_stack
+    """
+    from transferbench.data import open_dataset
+    from transferbench.home import Home
+    from transferbench.pipeline.check import check
+    from transferbench.pipeline.evaluate import evaluate_recipe
+    from transferbench.pipeline.extract import extract_recipe
+    from transferbench.pipeline.report import report
+    from transferbench.recipe import Recipe, load
+
+    loaded, place, bars = load(recipe, Recipe), Home.at(home), progress()
+    check(loaded)
+    dataset = open_dataset(loaded.dataset)
+    before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
+    folder, _ = evaluate_recipe(Path(recipe).stem, loaded, dataset, place, progress=bars, before=before)
+    print_report(report(place, folder), as_json=as_json)

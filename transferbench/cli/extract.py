@@ -1,0 +1,79 @@
+"""`tb extract`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from transferbench.cli.options import ScalesType, device_option, home_option, json_option, recipe_option
+from transferbench.cli.terminal import print_table, progress
+
+if TYPE_CHECKING:
+    from transferbench.types import Scales
+
+
+@click.command()
+@recipe_option(required=False)
+@click.option("--dataset", metavar="NAME", help="Instead of a recipe: the dataset (`tb datasets list`) ...")
+@click.option("--net", default="D", show_default=True, metavar="NAME", help="... the net of Table 1 ...")
+@click.option(
+    "--weights",
+    default="default",
+    show_default=True,
+    metavar="WHICH",
+    help="... its weights: default, run:RECIPE, random[:SEED] or a file ...",
+)
+@click.option(
+    "--scales",
+    type=ScalesType(),
+    metavar="SCALES",
+    help="... short sides in px: 256..768 (steps of 128), 64..128:32 or 256,384 ...",
+)
+@click.option(
+    "--flip/--no-flip", default=True, show_default=True, help="... and whether to average with the mirrored image."
+)
+@device_option
+@home_option
+@json_option
+def extract(
+    recipe: str | None,
+    dataset: str | None,
+    net: str,
+    weights: str,
+    scales: "Scales | None",
+    flip: bool,
+    device: str,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Extract dense descriptors into the cache.
+
+    Either all that a recipe needs (--recipe), or one net at some scales (--dataset, --scales). What is in the cache is
+    not computed again.
+
+    \b
+    Example:
+      tb extract --recipe digits_stack
+      tb extract --dataset digits --net A --scales 64..128:32 --no-flip
+    """
+    if (recipe is None) == (dataset is None):
+        msg = "give either --recipe, or --dataset and --scales"
+        raise click.UsageError(msg)
+    from transferbench.home import Home
+    from transferbench.pipeline import extract as pipeline
+
+    place = Home.at(home)
+    if dataset is None:
+        opened, parts = pipeline.parts_of_recipe(str(recipe), place)
+    elif scales is None:
+        msg = "--dataset needs --scales, for instance --scales 256..768"
+        raise click.UsageError(msg)
+    else:
+        opened, parts = pipeline.parts_of_options(dataset, net, weights, scales, flip=flip, home=place)
+    pipeline.extract(parts, opened, device=device, progress=progress())
+    rows = [
+        [part.title.split(" at ")[0], block.spec.short_side_px, len(block.ids), str(block.folder)]
+        for part in parts
+        for block in part.blocks
+    ]
+    print_table(("features", "short side", "images", "block"), rows, right=("short side", "images"), as_json=as_json)

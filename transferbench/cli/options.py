@@ -1,0 +1,78 @@
+"""Options that several commands share: one name, one type and one help text each. Imports nothing heavy."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ScalesType(click.ParamType[Any]):
+    """``256..768``, ``64..128:32`` or ``256,384``."""
+
+    name = "scales"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn the option's text into `Scales`."""
+        from transferbench.types import Scales
+
+        if isinstance(value, Scales):
+            return value
+        try:
+            return Scales.parse(value)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+class DeviceType(click.ParamType[str]):
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the spelling; whether the device is there is seen when it is needed."""
+        base, _, number = str(value).partition(":")
+        if value not in {"auto", "cpu", "cuda"} and not (base == "cuda" and number.isdecimal()):
+            self.fail(f"{value!r} is not auto, cpu, cuda or cuda:N", param, ctx)
+        return str(value)
+
+
+def home_option(command: F) -> F:
+    """Add ``--home``."""
+    return click.option(
+        "--home",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="TB_HOME",
+        default=Path("~/.cache/transferbench"),
+        show_default=True,
+        show_envvar=True,
+        help="Work folder: weights, runs, features, results.",
+    )(command)
+
+
+def device_option(command: F) -> F:
+    """Add ``--device``."""
+    return click.option(
+        "--device",
+        type=DeviceType(),
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def recipe_option(*, required: bool, what: str = "recipe") -> Callable[[F], F]:
+    """Add ``--recipe``."""
+    return click.option(
+        "--recipe",
+        required=required,
+        metavar="NAME",
+        help=f"A shipped {what} (`tb recipes list`), or the path of a YAML file.",
+    )

@@ -1,0 +1,32 @@
+"""`tb run`."""
+
+from pathlib import Path
+
+import click
+
+from transferbench.cli.options import device_option, home_option, json_option
+from transferbench.cli.report import print_report
+from transferbench.cli.terminal import progress
+
+
+@click.command()
+@click.argument("recipe")
+@device_option
+@home_option
+@json_option
+def run(recipe: str, device: str, home: Path, as_json: bool) -> None:
+    """Do a whole recipe: pretrain, extract, evaluate, report.
+
+    RECIPE is a shipped name or the path of a YAML file. Every stage that is done already is reused, so the command can
+    be stopped and repeated at any time.
+
+    \b
+    Example:
+      tb run digits_stack
+    """
+    from transferbench.home import Home
+    from transferbench.pipeline import run as pipeline
+    from transferbench.recipe import Recipe, load
+
+    done = pipeline.run(Path(recipe).stem, load(recipe, Recipe), Home.at(home), device=device, progress=progress())
+    print_report(done, as_json=as_json)

@@ -1,0 +1,110 @@
+"""Stdout is data, stderr is for people: printing, and progress bars where stderr is a terminal."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from transferbench.progress import Progress, Task
+
+
+def print_json(value: Any) -> None:
+    """Print JSON to stdout."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = (), as_json: bool
+) -> None:
+    """Print a table to stdout, or as a list of JSON objects with the same names."""
+    from transferbench.reporting.tables import text_table
+
+    if as_json:
+        print_json([dict(zip((title.replace(" ", "_") for title in head), row, strict=True)) for row in rows])
+    else:
+        cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+        click.echo(text_table(head, cells, right=right))
+
+
+def progress() -> "Progress":
+    """Return where stages report to: bars on a terminal, lines otherwise."""
+    return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+class _Lines:
+    """No terminal: what is reused, started and written, a line each, and no bars."""
+
+    def say(self, line: str) -> None:
+        """Print a line to stderr."""
+        click.echo(line, err=True)
+
+    @contextmanager
+    def task(self, description: str, total: int, *, done: int = 0) -> "Iterator[Task]":  # noqa: ARG002 - the protocol's signature
+        """Show nothing."""
+        yield _NoTask()
+
+
+class _NoTask:
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Do nothing."""
+
+
+class _Bars:
+    """A terminal: a bar with count, note and time left; it goes when the work is done, the lines stay."""
+
+    def __init__(self) -> None:
+        self._bars: Bars | None = None
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(line, err=True)
+
+    @contextmanager
+    def task(self, description: str, total: int, *, done: int = 0) -> "Iterator[Task]":
+        """Show a bar while the work goes on."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            self._bars = bars
+            number = bars.add_task(description, total=total, completed=done, note="")
+            try:
+                yield _BarTask(bars, number)
+            finally:
+                self._bars = None
+
+
+class _BarTask:
+    def __init__(self, bars: "Bars", number: Any) -> None:
+        self._bars, self._number = bars, number
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Move the bar."""
+        self._bars.update(self._number, advance=n)
+        if note:
+            self._bars.update(self._number, note=note)

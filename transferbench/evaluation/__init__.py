@@ -1,0 +1,1 @@
+"""Descriptors → features → SVMs → scores. Knows no net, no dataset on disk and no torch."""

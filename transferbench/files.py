@@ -1,0 +1,162 @@
+"""Files that are never half written: temporary file in the same folder, fsync, rename, fsync of the folder."""
+
+import errno
+import hashlib
+import os
+import re
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from transferbench.errors import StorageError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a file so that readers see the whole of it or none of it.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is to appear; its folder is made if needed.
+    data : bytes
+        The whole content.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or the folder cannot be written. Nothing is left behind, and an older file stays as it was.
+    """
+    # The name tells which process left it behind, should the machine stop here; `sweep` removes it later.
+    temporary = path.parent / f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(_explain(path, len(data), problem)) from problem
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sweep(folder: Path) -> int:
+    """Remove the temporary files that killed processes of this machine left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Looked at without its subfolders.
+
+    Returns
+    -------
+    int
+        How many were removed. Files of living processes and of other machines stay.
+    """
+    pattern = re.compile(rf"\..+\.tmp-{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}")
+    stale = [p for p in folder.glob(".*.tmp-*") if (m := pattern.fullmatch(p.name)) and not _alive(int(m[1]))]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
+
+
+def sha256_file(path: Path) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the only right to write in a folder.
+
+    The operating system frees the lock when its holder dies, so a lock cannot go stale on one machine.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if needed; gets a file ``.lock`` that names the holder.
+    what : str
+        What is being written, for the message.
+    timeout_s : float
+        How long to wait for another holder.
+
+    Raises
+    ------
+    StorageError
+        If another process holds it; the message names host and process.
+    """
+    path = folder / ".lock"
+    holder = folder / ".lock-holder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=timeout_s):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+    except Timeout as problem:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        msg = (
+            f"{what} is being written by {who}.\n  Where: {folder}\n  Wait until it has finished, then "
+            "run the command again."
+        )
+        raise StorageError(msg) from problem
+    except PermissionError as problem:
+        raise StorageError(_explain(path, 0, problem)) from problem
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _explain(path: Path, n_bytes: int, problem: OSError) -> str:
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return (
+            f"no room to write {n_bytes:,} bytes: {problem.strerror}.\n  Where: {path}\n"
+            "  Free some space, or set TB_HOME to a folder on a larger disk; what was finished before is kept."
+        )
+    return (
+        f"cannot write: {problem.strerror or problem}.\n  Where: {path}\n  Check the folder's "
+        "permissions, or set TB_HOME to another folder."
+    )

@@ -1,0 +1,100 @@
+"""Names → objects: built-in dictionaries first, then entry points; a typo gets a suggestion."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from transferbench import builtin
+from transferbench.errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: str, builtins: Mapping[str, T], group: str | None = None) -> T:
+    """Find the object that a name stands for.
+
+    Parameters
+    ----------
+    kind : str
+        What is looked for, in the singular, for the message.
+    name : str
+        As the user wrote it.
+    builtins : Mapping
+        The members this package ships; they win over plugins.
+    group : str, optional
+        Entry-point group of third-party members, for instance ``transferbench.datasets``.
+
+    Returns
+    -------
+    object
+        The member.
+
+    Raises
+    ------
+    UnknownNameError
+        With the nearest known name and the list of all.
+    """
+    if name in builtins:
+        return builtins[name]
+    plugins = {point.name: point for point in entry_points(group=group)} if group else {}
+    if name in plugins:
+        loaded: T = plugins[name].load()
+        return loaded
+    raise UnknownNameError(unknown(kind, name, {*builtins, *plugins}))
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is not known.
+
+    Parameters
+    ----------
+    kind : str
+        What was looked for, in the singular.
+    name : str
+        As the user wrote it.
+    known : iterable of str
+        All names there are.
+
+    Returns
+    -------
+    str
+        One line: the name, the nearest known name, all known names.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {name!r}.{guess} Known: {', '.join(names) or 'none'}"
+
+
+def dataset_names() -> list[str]:
+    """List every dataset that has a shipped record or a plugin.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    shipped = {path.parent.name for path in builtin.folder("datasets").glob("*/dataset.yaml")}
+    return sorted(shipped | _plugin_names("datasets"))
+
+
+def net_names(table: Iterable[str]) -> list[str]:
+    """List the nets of Table 1 and those of plugins.
+
+    Parameters
+    ----------
+    table : iterable of str
+        The built-in names.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    return sorted({*table} | _plugin_names("nets"))
+
+
+def _plugin_names(kind: str) -> set[str]:
+    points: Any = entry_points(group=f"transferbench.{kind}")
+    return set(points.names)

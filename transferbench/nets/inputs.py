@@ -1,0 +1,146 @@
+"""From bytes to a net's input, as the weights' own preprocessing says; and nets that take bytes."""
+
+import torch
+from torch import Tensor, nn
+
+from transferbench.nets import vgg
+from transferbench.nets.modules import VGG
+from transferbench.types import Preprocessing
+
+
+class InputLayer(nn.Module):
+    """Channel order, value range, mean and deviation, as a layer.
+
+    Parameters
+    ----------
+    preprocessing : Preprocessing
+        Stored with the weights.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._reverse = preprocessing.channel_order == "BGR"
+        self._range = preprocessing.value_range
+        self.register_buffer("_mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn bytes into input.
+
+        Parameters
+        ----------
+        images : Tensor of shape (N, H, W, 3), uint8
+            RGB.
+
+        Returns
+        -------
+        Tensor of shape (N, 3, H, W), float32
+            In channels-last memory, which the bytes already have.
+        """
+        x = images.permute(0, 3, 1, 2).to(torch.float32)
+        if self._reverse:
+            x = x.flip(1)
+        if self._range != 255.0:
+            x = x * (self._range / 255.0)
+        x = x - self.get_buffer("_mean")
+        # Division by one is exact, so the paper's preprocessing is left as it is.
+        return (x / self.get_buffer("_std")).contiguous(memory_format=torch.channels_last)
+
+
+class Classifier(nn.Module):
+    """A net that classifies crops given as bytes; what training works on.
+
+    Parameters
+    ----------
+    net : VGG
+        Trained in place.
+    preprocessing : Preprocessing
+        Becomes its first layer.
+    """
+
+    def __init__(self, net: VGG, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.inputs = InputLayer(preprocessing)
+        self.net = net.to(memory_format=torch.channels_last)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Classify crops.
+
+        Parameters
+        ----------
+        crops : Tensor of shape (N, crop, crop, 3), uint8
+            RGB.
+
+        Returns
+        -------
+        Tensor of shape (N, n_classes)
+            Scores before the soft-max.
+        """
+        scores: Tensor = self.net(self.inputs(crops))
+        return scores
+
+
+class DenseBackbone(nn.Module):
+    """The paper's descriptor: the dense net's fc7 after ReLU, averaged over positions.
+
+    Parameters
+    ----------
+    net : VGG
+        With its weights.
+    preprocessing : Preprocessing
+        Stored with the weights.
+    """
+
+    def __init__(self, net: VGG, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.inputs = InputLayer(preprocessing)
+        self.net = net.to(memory_format=torch.channels_last)
+        self.n_dimensions = vgg.fully_connected(net.spec)[1].outputs
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Describe images of one size.
+
+        Parameters
+        ----------
+        images : Tensor of shape (N, H, W, 3), uint8
+            RGB.
+
+        Returns
+        -------
+        Tensor of shape (N, D)
+            D is 4096 at the paper's width.
+        """
+        return self.net.describe(self.inputs(images))
+
+
+class PixelBackbone(nn.Module):
+    """No net at all: the central square of the image, flattened. A floor for every descriptor.
+
+    Parameters
+    ----------
+    side_px : int
+        Side of the square, which is the short side of the rescaled image.
+    """
+
+    def __init__(self, side_px: int) -> None:
+        super().__init__()
+        self._side = side_px
+        self.n_dimensions = 3 * side_px**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Describe images of one size.
+
+        Parameters
+        ----------
+        images : Tensor of shape (N, H, W, 3), uint8
+            RGB, short side `side_px`.
+
+        Returns
+        -------
+        Tensor of shape (N, 3 side^2), float32
+            Values 0-255.
+        """
+        top, left = ((length - self._side) // 2 for length in images.shape[1:3])
+        square = images[:, top : top + self._side, left : left + self._side]
+        return square.flatten(start_dim=1).to(torch.float32)

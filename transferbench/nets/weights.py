@@ -1,0 +1,197 @@
+"""Weights as a value and as a file: safetensors with one JSON header, checked whenever it is read."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from transferbench.errors import WeightsError
+from transferbench.files import publish
+from transferbench.nets import vgg
+from transferbench.nets.header import METADATA_KEY, WeightsHeader, read_header
+from transferbench.nets.modules import VGG, initialise
+from transferbench.types import NetSpec, Preprocessing
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """A net's tensors with all that is needed to use them.
+
+    Parameters
+    ----------
+    header : WeightsHeader
+        The net, its input, its classes and its origin.
+    state : dict of str to Tensor
+        float32, on the CPU, under the keys of `VGG`.
+    """
+
+    header: WeightsHeader
+    state: State
+
+    def build(self) -> VGG:
+        """Make the net.
+
+        Returns
+        -------
+        VGG
+            In evaluation mode, holding these weights.
+        """
+        with torch.device("meta"):
+            net = VGG(self.header.net)
+        net.load_state_dict(self.state, assign=True)
+        return net.eval()
+
+
+def from_net(net: VGG, preprocessing: Preprocessing, classes: tuple[str, ...], origin: dict[str, Any]) -> Weights:
+    """Take the weights out of a net.
+
+    Parameters
+    ----------
+    net : VGG
+        Any device.
+    preprocessing : Preprocessing
+        What it was trained with.
+    classes : tuple of str
+        In the order of its outputs.
+    origin : dict
+        JSON values: how it was made.
+
+    Returns
+    -------
+    Weights
+        A copy.
+    """
+    state = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous().clone() for name, tensor in net.state_dict().items()
+    }
+    header = WeightsHeader(
+        net=net.spec, preprocessing=preprocessing, classes=classes, origin=origin, sha256=state_sha256(state)
+    )
+    return Weights(header=header, state=state)
+
+
+def random_weights(spec: NetSpec, preprocessing: Preprocessing, *, seed: int) -> Weights:
+    """Make the weights of a net that has learnt nothing: a floor for transfer.
+
+    Parameters
+    ----------
+    spec : NetSpec
+        The net.
+    preprocessing : Preprocessing
+        That of the trained weights they are compared with.
+    seed : int
+        Of the Glorot initialisation.
+
+    Returns
+    -------
+    Weights
+        The same for the same seed.
+    """
+    net = VGG(spec)
+    initialise(net, "glorot", seed)
+    return from_net(
+        net, preprocessing, tuple(map(str, range(spec.n_classes))), {"kind": "random", "init": "glorot", "seed": seed}
+    )
+
+
+def state_sha256(state: State) -> str:
+    """Hash tensors.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        On the CPU.
+
+    Returns
+    -------
+    str
+        Identity of names, shapes, types and bytes; 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write weights to a file.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced as a whole.
+    weights : Weights
+        What to write.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    publish(path, save(weights.state, metadata={METADATA_KEY: weights.header.to_json()}))
+
+
+def load_weights(path: Path) -> Weights:
+    """Read weights and check them.
+
+    Parameters
+    ----------
+    path : Path
+        A file written by `save_weights`.
+
+    Returns
+    -------
+    Weights
+        On the CPU.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, of another format, damaged, or does not hold the net it names.
+    """
+    header = read_header(path)
+    try:
+        state = load(path.read_bytes())
+    except (SafetensorError, OSError) as problem:
+        msg = f"{path}: cannot be read as safetensors: {problem}. Make or fetch the file again."
+        raise WeightsError(msg) from problem
+    _check_fit(path, header.net, state)
+    if (found := state_sha256(state)) != header.sha256:
+        msg = (
+            f"{path}: the tensors have changed since they were written (sha256 {found}, header says "
+            f"{header.sha256}). Make or fetch the file again."
+        )
+        raise WeightsError(msg)
+    return Weights(header=header, state=state)
+
+
+def _check_fit(path: Path, spec: NetSpec, state: State) -> None:
+    """Refuse tensors that are not exactly those of the net the header names."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for layer in vgg.weight_layers(spec):
+        expected[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
+        expected[f"{layer.name}.bias"] = (layer.outputs,)
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    problems = [f"missing {name} {expected[name]}" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"unexpected {name} {found[name]}" for name in sorted(found.keys() - expected.keys())]
+    problems += [
+        f"{name} has shape {found[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if found.get(name, shape) != shape
+    ]
+    problems += [
+        f"{name} is {tensor.dtype}, expected float32" for name, tensor in state.items() if tensor.dtype != torch.float32
+    ]
+    problems += [
+        f"{name} has values that are not finite" for name, tensor in state.items() if not torch.isfinite(tensor).all()
+    ]
+    if problems:
+        raise WeightsError("\n  ".join([f"{path}: does not hold {spec}:", *problems]))

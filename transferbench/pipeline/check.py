@@ -1,0 +1,85 @@
+"""`tb recipes check`: what a recipe says about other documents must hold too."""
+
+from pathlib import Path
+
+from transferbench import builtin
+from transferbench.data.record import load_published
+from transferbench.documents import read_document
+from transferbench.errors import DocumentError
+from transferbench.lookup import unknown
+from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, kind_of, load, shipped
+
+
+def check_files(path: Path | None) -> dict[str, str | None]:
+    """Check recipe files of both kinds.
+
+    Parameters
+    ----------
+    path : Path or None
+        A file, a folder (searched through), or None for all shipped recipes.
+
+    Returns
+    -------
+    dict of str to str or None
+        File to its problems; None where there are none.
+
+    Raises
+    ------
+    DocumentError
+        If a folder holds no YAML file.
+    """
+    folder = path or builtin.folder("recipes")
+    files = sorted(folder.rglob("*.yaml")) if folder.is_dir() else [folder]
+    if not files:
+        msg = f"{folder}: there is no YAML file in this folder"
+        raise DocumentError(msg)
+    return {str(file if path else file.relative_to(folder)): _problem(file) for file in files}
+
+
+def _problem(file: Path) -> str | None:
+    try:
+        recipe = read_document(file, kind_of(file))
+        if isinstance(recipe, Recipe):
+            check(recipe)
+    except DocumentError as error:
+        text = str(error)
+        return text if text.startswith(str(file)) else f"{file}: {text}"
+    return None
+
+
+def check(recipe: Recipe) -> None:
+    """Check the names that a recipe takes from other documents.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Already valid in itself.
+
+    Raises
+    ------
+    DocumentError
+        With every name that leads nowhere, and every net that is not the one its pretraining makes.
+    """
+    problems = []
+    for number, net in enumerate(recipe.features.nets):
+        if isinstance(net.weights, RunWeights):
+            place = f"features.nets[{number}]"
+            name = net.weights.recipe
+            if "/" not in name and name not in (known := shipped(PretrainRecipe)):
+                problems.append(f"{place}.weights.recipe: {unknown('pretraining recipe', name, known)}")
+                continue
+            trained = load(name, PretrainRecipe).net
+            if (trained.name, trained.width, trained.crop) != (net.name, net.width, net.crop):
+                problems.append(f"{place}: {net.spec(2)} is asked for, but {name} trains {trained.spec(2)}")
+    published = load_published(recipe.dataset)
+    if recipe.claims is not None and recipe.claims not in published:
+        problems.append(f"claims: {unknown(f'published row of {recipe.dataset}', recipe.claims, published)}")
+    if problems:
+        raise DocumentError(
+            "\n".join(
+                [
+                    f"the recipe does not fit other documents: {len(problems)} problem(s)",
+                    *(f"  {line}" for line in problems),
+                ]
+            )
+        )

@@ -1,0 +1,208 @@
+"""`tb evaluate`: cached descriptors → scores → a stored result. Never imports torch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transferbench import environment
+from transferbench.cache.block import Block
+from transferbench.data import Dataset
+from transferbench.errors import CacheError
+from transferbench.evaluation.aggregate import AGGREGATORS, aggregate
+from transferbench.evaluation.protocol import Evaluation, SplitResult, evaluate
+from transferbench.evaluation.svm import Liblinear, Solver
+from transferbench.home import Home
+from transferbench.pipeline.plan import PRETRAINED, Variant, blocks, variants
+from transferbench.pipeline.stage import Stage, timed
+from transferbench.progress import Progress, Task
+from transferbench.recipe import Recipe, to_dict
+from transferbench.reporting.result import (
+    BlockRecord,
+    Result,
+    SplitScore,
+    StageRecord,
+    VariantScore,
+    find_equal,
+    save_result,
+)
+from transferbench.types import Split, sha256_of
+
+EVALUATION_VERSION = 1
+"""Raised when a change of the evaluation code changes a score."""
+
+
+def evaluate_recipe(
+    name: str,
+    recipe: Recipe,
+    dataset: Dataset,
+    home: Home,
+    *,
+    progress: Progress,
+    before: Sequence[Stage] = (),
+) -> tuple[Path, Stage]:
+    """Evaluate a recipe from cached descriptors, unless a result of the same inputs is stored.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe.
+    recipe : Recipe
+        The experiment.
+    dataset : Dataset
+        Its target.
+    home : Home
+        The work folder.
+    progress : Progress
+        Told what happens.
+    before : sequence of Stage
+        What the same command did already; recorded in the result.
+
+    Returns
+    -------
+    tuple of Path and Stage
+        The result's folder, and whether it was there.
+
+    Raises
+    ------
+    CacheError
+        If descriptors are missing (the message gives the command that makes them) or damaged.
+    """
+    with timed(f"evaluate {name}") as stage:
+        layout = variants(recipe, dataset, home)
+        _require(name, layout)
+        solver = Liblinear(recipe.svm.loss)
+        splits = dataset.splits()
+        inputs = _inputs_sha256(recipe, layout, splits, solver)
+        folder = find_equal(home.results, name, inputs)
+        if folder is not None:
+            stage.reused = True
+            progress.say(f"reused: result {folder}")
+            return folder, stage
+        with progress.task(f"evaluating {name}", len(layout) * len(splits)) as task:
+            scores = tuple(_score(variant, recipe, dataset, splits, solver, task) for variant in layout)
+    stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
+    result = _result(name, recipe, dataset, layout, scores, solver, inputs, stages)
+    folder = save_result(home.results, result)
+    progress.say(f"wrote {folder}")
+    return folder, stage
+
+
+def missing_blocks(layout: Sequence[Variant]) -> list[Block]:
+    """Find blocks that are not complete.
+
+    Parameters
+    ----------
+    layout : sequence of Variant
+        An experiment.
+
+    Returns
+    -------
+    list of Block
+        In order.
+    """
+    return [block for block in blocks(tuple(layout)) if not block.is_complete()]
+
+
+def _require(name: str, layout: Sequence[Variant]) -> None:
+    missing = missing_blocks(layout)
+    if missing:
+        wanted = "\n".join(f"    {block.spec.net}, {block.spec.short_side_px} px ({block.folder})" for block in missing)
+        msg = (
+            f"{len(missing)} block(s) of descriptors are missing:\n{wanted}\n"
+            f"  Run: tb extract --recipe {name}\n  Or let it be done: tb evaluate --recipe {name} --extract"
+        )
+        raise CacheError(msg)
+
+
+def _inputs_sha256(recipe: Recipe, layout: tuple[Variant, ...], splits: Sequence[Split], solver: Solver) -> str:
+    """Hash everything that decides the scores; the row that a recipe claims is not among it."""
+    inputs = {
+        "aggregate": to_dict(recipe.aggregate),
+        "svm": to_dict(recipe.svm),
+        "variants": [
+            [variant.name, [[block.spec.key() for block in part.blocks] for part in variant.parts]]
+            for variant in layout
+        ],
+        "splits": [split.sha256 for split in splits],
+        "solver": solver.name,
+        "evaluation_version": EVALUATION_VERSION,
+    }
+    return sha256_of(inputs)
+
+
+def _score(
+    variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
+) -> VariantScore:
+    nets = [[block.read() for block in part.blocks] for part in variant.parts]
+    features = aggregate(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
+    found = evaluate(
+        features, dataset.labels, splits, solver, recipe.svm.C, done=partial(task.advance, note=variant.name)
+    )
+    return _variant_score(variant, features.array.shape[1], found)
+
+
+def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> VariantScore:
+    nets = " & ".join(f"net {block.spec.net.name}" for part in variant.parts for block in part.blocks[:1])
+    title = f"{variant.name}, {nets}" if variant.name == PRETRAINED else variant.name
+    return VariantScore(
+        name=variant.name,
+        title=title,
+        dimensions=dimensions,
+        mean=found.mean,
+        std=found.std,
+        splits=tuple(_split_score(s) for s in found.splits),
+    )
+
+
+def _split_score(found: SplitResult) -> SplitScore:
+    return SplitScore(
+        name=found.split.name,
+        sha256=found.split.sha256,
+        n_fit=len(found.split.fit),
+        n_validation=len(found.split.validation),
+        n_test=len(found.split.test),
+        C=found.C,
+        C_at_edge=found.C_at_edge,
+        validation=tuple(found.validation.items()),
+        value=found.score.value,
+        per_class=found.score.per_class,
+        confusion=tuple(tuple(map(int, row)) for row in found.confusion),
+    )
+
+
+def _result(
+    name: str,
+    recipe: Recipe,
+    dataset: Dataset,
+    layout: tuple[Variant, ...],
+    scores: tuple[VariantScore, ...],
+    solver: Solver,
+    inputs: str,
+    stages: tuple[StageRecord, ...],
+) -> Result:
+    return Result(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe_name=name,
+        recipe=to_dict(recipe),
+        inputs_sha256=inputs,
+        dataset=dataset.record.name,
+        dataset_title=dataset.record.title,
+        metric=dataset.record.metric,
+        classes=dataset.labels.classes,
+        scores=scores,
+        solver=solver.name,
+        blocks=tuple(BlockRecord(key=block.spec.key(), spec=block.spec.to_dict()) for block in blocks(layout)),
+        weights=_weights_records(layout[0]),
+        environment=environment.describe(),
+        device="cpu",
+        git_commit=environment.git_commit(),
+        stages=stages,
+    )
+
+
+def _weights_records(variant: Variant) -> tuple[dict[str, Any], ...]:
+    headers = [part.weights.header for part in variant.parts if part.weights is not None]
+    return tuple({"net": asdict(header.net), "sha256": header.sha256, "origin": header.origin} for header in headers)

@@ -1,0 +1,184 @@
+"""`tb extract`: images → descriptors in the cache, shard by shard; what is there is not computed again."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from transferbench import environment
+from transferbench.cache.block import Block
+from transferbench.data import Dataset, open_dataset
+from transferbench.data.images import rescale, rescaled_size
+from transferbench.errors import UnknownNameError
+from transferbench.home import Home
+from transferbench.lookup import net_names, unknown
+from transferbench.pipeline.plan import Part, all_parts, part_of, variants
+from transferbench.pipeline.stage import Stage, timed
+from transferbench.pipeline.weights import choose, weights_choice
+from transferbench.progress import Progress, Task
+from transferbench.recipe import TABLE_1, Recipe, load
+from transferbench.types import DescriptorSpec, Scales, UInt8
+
+
+def extract_recipe(recipe: Recipe, dataset: Dataset, home: Home, *, device: str, progress: Progress) -> Stage:
+    """Extract all descriptors of a recipe, those of its floors included.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The experiment.
+    dataset : Dataset
+        Its target.
+    home : Home
+        The work folder.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    progress : Progress
+        Told what happens.
+
+    Returns
+    -------
+    Stage
+        Marked as reused if nothing had to be computed.
+    """
+    return extract(all_parts(variants(recipe, dataset, home)), dataset, device=device, progress=progress)
+
+
+def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
+    """Lay out what ``tb extract --recipe`` means.
+
+    Parameters
+    ----------
+    name : str
+        A shipped recipe or a path.
+    home : Home
+        The work folder.
+
+    Returns
+    -------
+    tuple of Dataset and list of Part
+        What to look at, and the nets to look with.
+    """
+    recipe = load(name, Recipe)
+    dataset = open_dataset(recipe.dataset)
+    return dataset, all_parts(variants(recipe, dataset, home))
+
+
+def parts_of_options(
+    dataset: str, net: str, weights: str, scales: Scales, *, flip: bool, home: Home
+) -> tuple[Dataset, list[Part]]:
+    """Lay out what ``tb extract --dataset`` and its options mean.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the target.
+    net : str
+        A net of Table 1.
+    weights : str
+        As `weights_choice` reads it.
+    scales : Scales
+        Short sides in px.
+    flip : bool
+        Whether to average with the mirrored image.
+    home : Home
+        The work folder.
+
+    Returns
+    -------
+    tuple of Dataset and list of Part
+        What to look at, and the net to look with.
+    """
+    opened = open_dataset(dataset)
+    known = net_names(TABLE_1)
+    if net not in known:
+        raise UnknownNameError(unknown("net", net, known))
+    chosen = choose(weights_choice(weights), home, net=net)
+    return opened, [part_of(chosen, scales, opened, home, flip=flip)]
+
+
+def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: Progress) -> Stage:
+    """Extract the descriptors of nets at scales.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        Nets, each with its blocks.
+    dataset : Dataset
+        Whose images.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    progress : Progress
+        Told what happens.
+
+    Returns
+    -------
+    Stage
+        Marked as reused if nothing had to be computed.
+
+    Raises
+    ------
+    FeatureError
+        If a descriptor is zero or not finite; shards before it are kept.
+    StorageError
+        If another process writes one of the blocks, or the disk is full.
+    """
+    with timed(f"extract {dataset.record.name}") as stage:
+        stage.reused = True
+        for part in parts:
+            if all(block.is_complete() for block in part.blocks):
+                progress.say(f"reused: descriptors of {len(dataset.ids)} images by {part.title}")
+            else:
+                stage.reused = False
+                _extract_part(part, dataset, device, progress)
+    return stage
+
+
+def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress) -> None:
+    with ExitStack() as held:
+        # Sorted, so that two processes that need the same blocks cannot wait for each other.
+        for block in sorted(part.blocks, key=lambda block: block.folder):
+            held.enter_context(block.lock())
+        missing = {block: set(block.missing_shards()) for block in part.blocks}
+        total = len(part.blocks) * len(dataset.ids)
+        to_do = sum(len(block.rows(index)) for block, indices in missing.items() for index in indices)
+        extractor = _Extractor(part, dataset, device)
+        resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
+        progress.say(f"extracting {part.title}: {len(dataset.ids)} images on {extractor.device}{resumed}")
+        with progress.task(f"extracting {part.title}", total, done=total - to_do) as task:
+            for index in range(part.blocks[0].n_shards):
+                extractor.shard(index, [block for block in part.blocks if index in missing[block]], task)
+        for block in part.blocks:
+            if not block.is_complete():
+                block.finish({**environment.describe(), "device": extractor.device, "engine": "torch"})
+
+
+class _Extractor:
+    """A net on a device, and the dataset it looks at."""
+
+    def __init__(self, part: Part, dataset: Dataset, device: str) -> None:
+        # torch takes two seconds to import; a complete cache never needs it.
+        from transferbench.extraction.engine import TorchEngine, choose_device
+        from transferbench.nets.inputs import DenseBackbone, PixelBackbone
+
+        self.device = choose_device(device)
+        self._dataset = dataset
+        if part.weights is None:
+            self._engine = TorchEngine(PixelBackbone(part.blocks[0].spec.short_side_px), self.device)
+        else:
+            weights = part.weights.load()
+            self._engine = TorchEngine(DenseBackbone(weights.build(), weights.header.preprocessing), self.device)
+
+    def shard(self, index: int, blocks: list[Block], task: Task) -> None:
+        """Compute and publish one shard at the scales that lack it; every image is decoded once for all of them."""
+        from transferbench.extraction.dense import describe
+
+        if not blocks:
+            return
+        images = [self._dataset.image(image_id) for image_id in blocks[0].rows(index)]
+        for block in blocks:
+            spec = block.spec
+            sizes = [rescaled_size(*image.size, spec.short_side_px) for image in images]
+
+            def load(position: int, spec: DescriptorSpec = spec) -> UInt8:
+                return rescale(images[position], spec.short_side_px, spec.preprocessing.interpolation)
+
+            block.write(index, describe(self._engine, sizes, load, flip=spec.flip, done=task.advance))

@@ -1,0 +1,200 @@
+"""What an experiment consists of: variants (the recipe and its floors), their nets, a cache block per scale."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from transferbench.cache.block import Block
+from transferbench.data import Dataset
+from transferbench.data.images import PIXELS_VERSION
+from transferbench.errors import WeightsError
+from transferbench.home import Home
+from transferbench.pipeline.weights import ChosenWeights, choose, draw
+from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe
+from transferbench.types import DescriptorSpec, NetSpec, Preprocessing, Scales
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One net over all its scales.
+
+    Parameters
+    ----------
+    weights : ChosenWeights or None
+        None stands for raw pixels.
+    blocks : tuple of Block
+        One per scale, ascending.
+    """
+
+    weights: ChosenWeights | None
+    blocks: tuple[Block, ...]
+
+    @property
+    def title(self) -> str:
+        """What the part is, for a person."""
+        spec = self.blocks[0].spec
+        scales = ", ".join(str(block.spec.short_side_px) for block in self.blocks)
+        if self.weights is None:
+            return f"raw pixels at {scales} px"
+        kind = (
+            "random weights"
+            if self.weights.header.origin.get("kind") == "random"
+            else f"weights {spec.weights_sha256[:8]}"
+        )
+        return f"{spec.net}, {kind}, at {scales} px"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One line of the result: the recipe's own features, or a floor.
+
+    Parameters
+    ----------
+    name : str
+        ``pretrained``, ``random weights`` or ``raw pixels``.
+    parts : tuple of Part
+        Whose features are put side by side.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...]:
+    """Lay out a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The experiment.
+    dataset : Dataset
+        Its target.
+    home : Home
+        The work folder.
+
+    Returns
+    -------
+    tuple of Variant
+        The recipe's own features first, then its floors.
+
+    Raises
+    ------
+    WeightsError
+        If weights are not there yet.
+    """
+    options = recipe.features
+    scales = Scales(options.scales)
+    chosen = [choose(net.weights, home, net=net.name, width=net.width, crop=net.crop) for net in options.nets]
+    main = tuple(part_of(weights, scales, dataset, home, flip=options.flip) for weights in chosen)
+    result = [Variant(name=PRETRAINED, parts=main)]
+    for floor in recipe.floors:
+        match floor:
+            case RandomWeightsFloor():
+                drawn = [draw(w.header.net, w.header.preprocessing, floor.seed, home) for w in chosen]
+                result.append(
+                    Variant(
+                        name="random weights",
+                        parts=tuple(part_of(w, scales, dataset, home, flip=options.flip) for w in drawn),
+                    )
+                )
+            case RawPixelsFloor():
+                result.append(
+                    Variant(name="raw pixels", parts=(_pixels(floor.side, dataset, home, flip=options.flip),))
+                )
+    return tuple(result)
+
+
+def all_parts(layout: tuple[Variant, ...]) -> list[Part]:
+    """List the nets of an experiment, floors included.
+
+    Parameters
+    ----------
+    layout : tuple of Variant
+        As `variants` returns it.
+
+    Returns
+    -------
+    list of Part
+        In order of variant.
+    """
+    return [part for variant in layout for part in variant.parts]
+
+
+def blocks(layout: tuple[Variant, ...]) -> Iterator[Block]:
+    """Walk over all blocks of an experiment.
+
+    Parameters
+    ----------
+    layout : tuple of Variant
+        As `variants` returns it.
+
+    Yields
+    ------
+    Block
+        In order of variant, net and scale.
+    """
+    for part in all_parts(layout):
+        yield from part.blocks
+
+
+def part_of(weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home, *, flip: bool) -> Part:
+    """Lay out one net over scales.
+
+    Parameters
+    ----------
+    weights : ChosenWeights
+        The net and its weights.
+    scales : Scales
+        Short sides in px.
+    dataset : Dataset
+        Whose images.
+    home : Home
+        The work folder.
+    flip : bool
+        Whether to average with the mirrored image.
+
+    Returns
+    -------
+    Part
+        With one block per scale, there or not.
+
+    Raises
+    ------
+    WeightsError
+        If a scale is too small for the net.
+    """
+    if scales.sides_px[0] < weights.header.net.crop:
+        msg = (
+            f"scale {scales.sides_px[0]} is smaller than the crop of {weights.header.net}, so its dense "
+            f"form has no position; use {weights.header.net.crop} or more"
+        )
+        raise WeightsError(msg)
+    header = weights.header
+    spec = DescriptorSpec(
+        dataset=dataset.record.name,
+        images_sha256=dataset.images_sha256,
+        net=header.net,
+        weights_sha256=header.sha256,
+        preprocessing=header.preprocessing,
+        short_side_px=scales.sides_px[0],
+        flip=flip,
+        pixels_version=PIXELS_VERSION,
+    )
+    return Part(weights=weights, blocks=tuple(Block.of(home.features, spec.at(side), dataset.ids) for side in scales))
+
+
+def _pixels(side: int, dataset: Dataset, home: Home, *, flip: bool) -> Part:
+    spec = DescriptorSpec(
+        dataset=dataset.record.name,
+        images_sha256=dataset.images_sha256,
+        net=NetSpec(name="pixels"),
+        weights_sha256="",
+        preprocessing=Preprocessing(),
+        short_side_px=side,
+        flip=flip,
+        layer="pixels",
+        positions="central square",
+        pixels_version=PIXELS_VERSION,
+    )
+    return Part(weights=None, blocks=(Block.of(home.features, spec, dataset.ids),))

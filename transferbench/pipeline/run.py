@@ -1,0 +1,48 @@
+"""`tb run`: all stages of a recipe, each only as far as it is not done yet."""
+
+from pathlib import Path
+
+from transferbench.data import open_dataset
+from transferbench.home import Home
+from transferbench.pipeline.check import check
+from transferbench.pipeline.evaluate import evaluate_recipe
+from transferbench.pipeline.extract import extract_recipe
+from transferbench.pipeline.pretrain import pretrain
+from transferbench.pipeline.report import Report, report
+from transferbench.pipeline.stage import Stage
+from transferbench.progress import Progress
+from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, load
+
+
+def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress) -> Report:
+    """Pretrain, extract, evaluate and report.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe.
+    recipe : Recipe
+        The experiment.
+    home : Home
+        The work folder.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    progress : Progress
+        Told what happens.
+
+    Returns
+    -------
+    Report
+        Of a result that is stored.
+    """
+    check(recipe)
+    stages: list[Stage] = []
+    for needed in dict.fromkeys(
+        net.weights.recipe for net in recipe.features.nets if isinstance(net.weights, RunWeights)
+    ):
+        _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
+        stages.append(stage)
+    dataset = open_dataset(recipe.dataset)
+    stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
+    folder, _ = evaluate_recipe(name, recipe, dataset, home, progress=progress, before=stages)
+    return report(home, folder)

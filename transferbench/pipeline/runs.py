@@ -1,0 +1,112 @@
+"""Pretraining runs on disk: which folder belongs to a recipe, and whether the run is finished. Needs no torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transferbench.data.images import PIXELS_VERSION
+from transferbench.data.record import load_record
+from transferbench.errors import TrainingError
+from transferbench.home import Home
+from transferbench.recipe import PretrainRecipe, to_dict
+from transferbench.types import sha256_of
+
+TRAINING_VERSION = 1
+"""Raised when a change of the training code changes the weights that come out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The folder of one pretraining run.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe.
+    folder : Path
+        Ends in the first digits of the hash of everything that decides the weights.
+    """
+
+    name: str
+    folder: Path
+
+    @classmethod
+    def of(cls, home: Home, name: str, recipe: PretrainRecipe) -> "Run":
+        """Work out the folder of a recipe.
+
+        Parameters
+        ----------
+        home : Home
+            The work folder.
+        name : str
+            Of the recipe.
+        recipe : PretrainRecipe
+            Its content.
+
+        Returns
+        -------
+        Run
+            Whether or not the folder exists.
+        """
+        inputs = {
+            "recipe": to_dict(recipe),
+            "images_sha256": load_record(recipe.dataset).images_sha256,
+            "pixels_version": PIXELS_VERSION,
+            "training_version": TRAINING_VERSION,
+        }
+        return cls(name, home.runs / f"{name}-{sha256_of(inputs)[:8]}")
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def document(self) -> Path:
+        """What the run was, written last: a run is finished when this file is there."""
+        return self.folder / "run.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether weights and document are there."""
+        return self.document.is_file() and self.weights.is_file()
+
+    def summary(self) -> dict[str, Any]:
+        """Read what a finished run was.
+
+        Returns
+        -------
+        dict
+            As the pretraining wrote it.
+
+        Raises
+        ------
+        TrainingError
+            If the file is damaged.
+        """
+        try:
+            found: dict[str, Any] = json.loads(self.document.read_bytes())
+        except (OSError, ValueError) as problem:
+            msg = f"{self.document}: is damaged: {problem}. Delete the folder {self.folder} to train anew."
+            raise TrainingError(msg) from problem
+        return found
+
+
+def finished_weights(home: Home) -> list[Path]:
+    """List the weights of all finished runs.
+
+    Parameters
+    ----------
+    home : Home
+        The work folder.
+
+    Returns
+    -------
+    list of Path
+        Newest first.
+    """
+    documents = sorted(home.runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [
+        path.parent / "weights.safetensors" for path in documents if (path.parent / "weights.safetensors").is_file()
+    ]

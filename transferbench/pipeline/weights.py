@@ -1,0 +1,201 @@
+"""Which weights a recipe or an option means, found by their headers.
+
+Needs torch only to draw random ones for the first time.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferbench.errors import WeightsError
+from transferbench.files import publish
+from transferbench.home import Home
+from transferbench.nets.header import WeightsHeader, read_header
+from transferbench.pipeline.runs import Run, finished_weights
+from transferbench.recipe import DefaultWeights, FileWeights, PretrainRecipe, RandomWeights, RunWeights, load
+from transferbench.types import NetSpec, Preprocessing, sha256_of
+
+if TYPE_CHECKING:
+    from transferbench.nets.weights import Weights
+
+Choice = RunWeights | FileWeights | RandomWeights | DefaultWeights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenWeights:
+    """Weights that exist, known by their header.
+
+    Parameters
+    ----------
+    header : WeightsHeader
+        What they are.
+    path : Path or None
+        Their file; None for random weights, which are drawn again from their seed.
+    """
+
+    header: WeightsHeader
+    path: Path | None
+
+    def load(self) -> "Weights":
+        """Read or draw the tensors.
+
+        Returns
+        -------
+        Weights
+            Checked against the header.
+
+        Raises
+        ------
+        WeightsError
+            If the tensors are not those of the header.
+        """
+        from transferbench.nets.weights import load_weights, random_weights
+
+        if self.path is not None:
+            return load_weights(self.path)
+        weights = random_weights(self.header.net, self.header.preprocessing, seed=self.header.origin["seed"])
+        if weights.header.sha256 != self.header.sha256:
+            msg = (
+                "this version of torch draws other random weights than the one that filled the cache; "
+                "delete the folder weights/random in TB_HOME"
+            )
+            raise WeightsError(msg)
+        return weights
+
+
+def weights_choice(text: str) -> Choice:
+    """Read ``--weights``.
+
+    Parameters
+    ----------
+    text : str
+        ``default``, ``run:RECIPE``, ``random``, ``random:SEED``, or the path of a weights file.
+
+    Returns
+    -------
+    RunWeights, FileWeights, RandomWeights or DefaultWeights
+        What is meant; whether it is there is seen by `choose`.
+
+    Raises
+    ------
+    WeightsError
+        If a seed is no whole number.
+    """
+    kind, _, rest = text.partition(":")
+    if text == "default":
+        return DefaultWeights(kind="default")
+    if kind == "run" and rest:
+        return RunWeights(kind="run", recipe=rest)
+    if kind == "random":
+        if rest and not rest.isdecimal():
+            msg = f"--weights {text}: the seed must be a whole number, as in random:1"
+            raise WeightsError(msg)
+        return RandomWeights(kind="random", seed=int(rest or 0))
+    return FileWeights(kind="file", path=text)
+
+
+def choose(
+    choice: Choice, home: Home, *, net: str, width: float | None = None, crop: int | None = None
+) -> ChosenWeights:
+    """Find the weights that are meant.
+
+    Parameters
+    ----------
+    choice : RunWeights, FileWeights, RandomWeights or DefaultWeights
+        As the recipe or the option says.
+    home : Home
+        The work folder.
+    net : str
+        The net they must belong to.
+    width : float, optional
+        Its width; any when not given.
+    crop : int, optional
+        Its crop; any when not given.
+
+    Returns
+    -------
+    ChosenWeights
+        Of that net.
+
+    Raises
+    ------
+    WeightsError
+        If they are not there (the message lists commands that would make them) or belong to another net.
+    """
+    match choice:
+        case RunWeights():
+            found = _of_run(choice.recipe, home)
+        case FileWeights():
+            path = Path(choice.path).expanduser()
+            found = ChosenWeights(header=read_header(path), path=path)
+        case RandomWeights():
+            return draw(NetSpec(name=net, width=width or 1.0, crop=crop or 224), Preprocessing(), choice.seed, home)
+        case DefaultWeights():
+            found = _newest(net, width, crop, home)
+    if not _fits(found.header.net, net, width, crop):
+        msg = f"{found.path}: holds {found.header.net}; {_wanted(net, width, crop)} is asked for"
+        raise WeightsError(msg)
+    return found
+
+
+def draw(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> ChosenWeights:
+    """Choose random weights.
+
+    Parameters
+    ----------
+    spec : NetSpec
+        The net.
+    preprocessing : Preprocessing
+        That of the trained weights they stand beside.
+    seed : int
+        Of the initialisation.
+    home : Home
+        Keeps the header, so that the hash is computed once.
+
+    Returns
+    -------
+    ChosenWeights
+        The same tensors for the same arguments.
+    """
+    key = sha256_of({"net": asdict(spec), "preprocessing": asdict(preprocessing), "seed": seed})
+    path = home.weights / "random" / f"{spec.name}-{key[:16]}.json"
+    if path.is_file():
+        return ChosenWeights(header=WeightsHeader.from_json(path.read_text(encoding="utf-8"), str(path)), path=None)
+    from transferbench.nets.weights import random_weights
+
+    header = random_weights(spec, preprocessing, seed=seed).header
+    publish(path, header.to_json().encode())
+    return ChosenWeights(header=header, path=None)
+
+
+def _of_run(name: str, home: Home) -> ChosenWeights:
+    run = Run.of(home, Path(name).stem, load(name, PretrainRecipe))
+    if not run.finished:
+        state = "is not finished" if run.folder.is_dir() else "has not been started"
+        msg = f"the pretraining {name} {state}.\n  Run: tb pretrain --recipe {name}"
+        raise WeightsError(msg)
+    return ChosenWeights(header=read_header(run.weights), path=run.weights)
+
+
+def _newest(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:
+    for path in finished_weights(home):
+        header = read_header(path)
+        if _fits(header.net, net, width, crop):
+            return ChosenWeights(header=header, path=path)
+    msg = (
+        f"there are no weights of {_wanted(net, width, crop)} in {home.root}.\n"
+        f"  Train some:        tb pretrain --net {net}\n"
+        "  Or name a file:    --weights FILE.safetensors\n"
+        "  Or measure a floor: --weights random"
+    )
+    raise WeightsError(msg)
+
+
+def _fits(spec: NetSpec, net: str, width: float | None, crop: int | None) -> bool:
+    return spec.name == net and width in {None, spec.width} and crop in {None, spec.crop}
+
+
+def _wanted(net: str, width: float | None, crop: int | None) -> str:
+    return (
+        f"net {net}" if width is None and crop is None else str(NetSpec(name=net, width=width or 1.0, crop=crop or 224))
+    )

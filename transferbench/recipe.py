@@ -1,0 +1,376 @@
+"""Recipes: an experiment as a value. Knows what may be asked for, not how it is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from transferbench import builtin
+from transferbench.documents import Document, read_document, top_level_keys
+from transferbench.errors import DocumentError, UnknownNameError
+from transferbench.lookup import dataset_names, net_names, unknown
+from transferbench.types import Interpolation, NetSpec, Scales
+
+TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E")
+
+
+def _known(kind: str, names: Callable[[], list[str]]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in (known := names()):
+            raise ValueError(unknown(kind, name, known))
+        return name
+
+    return AfterValidator(check)
+
+
+DatasetName = Annotated[str, _known("dataset", dataset_names)]
+NetName = Annotated[str, _known("net", lambda: net_names(TABLE_1))]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Net(Document):
+    """Which net, and how far it is shrunk; the paper's size unless said otherwise."""
+
+    name: NetName
+    width: float = 1.0
+    crop: int = 224
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "Net":
+        self.spec(n_classes=1000)
+        return self
+
+    def spec(self, n_classes: int) -> NetSpec:
+        """Return the run-time value.
+
+        Parameters
+        ----------
+        n_classes : int
+            Outputs of fc8, which the source dataset decides.
+
+        Returns
+        -------
+        NetSpec
+            With the paper's pooling.
+        """
+        return NetSpec(name=self.name, width=self.width, crop=self.crop, n_classes=n_classes)
+
+
+class RunWeights(Document):
+    """Weights of our own pretraining."""
+
+    kind: Literal["run"]
+    recipe: str
+
+
+class FileWeights(Document):
+    """Weights in a file of ours."""
+
+    kind: Literal["file"]
+    path: str
+
+
+class RandomWeights(Document):
+    """Weights as they are before any training: a floor."""
+
+    kind: Literal["random"]
+    seed: int = 0
+
+
+class DefaultWeights(Document):
+    """The best weights of that net that are in the work folder."""
+
+    kind: Literal["default"]
+
+
+WeightsChoice = Annotated[RunWeights | FileWeights | RandomWeights | DefaultWeights, Field(discriminator="kind")]
+
+
+class NetChoice(Net):
+    """A net together with its weights."""
+
+    weights: WeightsChoice
+
+
+class FeaturesOptions(Document):
+    """What is extracted: one block of descriptors per net and scale."""
+
+    nets: tuple[NetChoice, ...] = Field(min_length=1)
+    scales: tuple[int, ...]
+    flip: bool
+
+    @model_validator(mode="after")
+    def _scales_ascend_and_reach_the_crop(self) -> "FeaturesOptions":
+        smallest = Scales(self.scales).sides_px[0]
+        for net in self.nets:
+            if smallest < net.crop:
+                msg = (
+                    f"scale {smallest} is smaller than the crop of net {net.name}, so its dense form has "
+                    f"no position; use {net.crop} or more"
+                )
+                raise ValueError(msg)
+        return self
+
+
+L2 = Literal["none", "block", "global", "both"]
+
+
+class Stack(Document):
+    """Put the scales side by side."""
+
+    kind: Literal["stack"]
+    l2: L2
+
+
+class Average(Document):
+    """Average over the scales of a net."""
+
+    kind: Literal["average"]
+    l2: L2
+
+
+class Max(Document):
+    """Take, in every dimension, the largest value over the scales of a net."""
+
+    kind: Literal["max"]
+    l2: L2
+
+
+Aggregation = Annotated[Stack | Average | Max, Field(discriminator="kind")]
+
+
+class SvmOptions(Document):
+    """One-vs-rest linear SVM with LIBLINEAR's objective."""
+
+    loss: Literal["squared_hinge", "hinge"]
+    C: tuple[Positive, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _grid_ascends(self) -> "SvmOptions":
+        if list(self.C) != sorted(set(self.C)):
+            msg = f"C must ascend without repeats, got {', '.join(f'{c:g}' for c in self.C)}"
+            raise ValueError(msg)
+        return self
+
+
+class RandomWeightsFloor(Document):
+    """The same nets before any training."""
+
+    kind: Literal["random_weights"]
+    seed: int
+
+
+class RawPixelsFloor(Document):
+    """The same SVM on the pixels of the image, rescaled to a small square."""
+
+    kind: Literal["raw_pixels"]
+    side: Count
+
+
+Floor = Annotated[RandomWeightsFloor | RawPixelsFloor, Field(discriminator="kind")]
+
+
+class Recipe(Document):
+    """A transfer experiment: dataset, features, aggregation, SVM, and the row it claims."""
+
+    version: Literal[1]
+    dataset: DatasetName
+    features: FeaturesOptions
+    aggregate: Aggregation
+    svm: SvmOptions
+    floors: tuple[Floor, ...] = ()
+    claims: str | None
+
+
+class PretrainRecipe(Document):
+    """A pretraining experiment; the paper's Sect. 3.1 in its own words."""
+
+    version: Literal[1]
+    dataset: DatasetName
+    net: Net
+    short_side: Count
+    mean: tuple[float, float, float]
+    interpolation: Interpolation
+    flip: bool
+    init: Literal["glorot", "normal"]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    learning_rate_drops: tuple[Fraction, ...]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    seed: int
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "PretrainRecipe":
+        if self.short_side < self.net.crop:
+            msg = f"short_side {self.short_side} is smaller than the crop of {self.net.crop} px"
+            raise ValueError(msg)
+        return self
+
+
+R = TypeVar("R", Recipe, PretrainRecipe)
+_KINDS: dict[type[Document], tuple[str, str]] = {
+    Recipe: ("recipe", "*.yaml"),
+    PretrainRecipe: ("pretraining recipe", "pretrain/*.yaml"),
+}
+
+
+def shipped(kind: type[R]) -> dict[str, Path]:
+    """List the recipes that come with the package.
+
+    Parameters
+    ----------
+    kind : type
+        `Recipe` or `PretrainRecipe`.
+
+    Returns
+    -------
+    dict of str to Path
+        Name to file, sorted by name.
+    """
+    return {path.stem: path for path in sorted(builtin.folder("recipes").glob(_KINDS[kind][1]))}
+
+
+def find(name: str, kind: type[R]) -> Path:
+    """Find a recipe by the name of a shipped one, or by its path.
+
+    Parameters
+    ----------
+    name : str
+        A shipped name, or a path (anything with a slash or ending in ``.yaml``).
+    kind : type
+        `Recipe` or `PretrainRecipe`.
+
+    Returns
+    -------
+    Path
+        An existing file.
+
+    Raises
+    ------
+    DocumentError
+        If the path does not exist.
+    UnknownNameError
+        If no shipped recipe has that name.
+    """
+    if _is_path(name):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            msg = f"{path}: there is no such file; shipped recipes are listed by `tb recipes list`"
+            raise DocumentError(msg)
+        return path
+    known = shipped(kind)
+    if name not in known:
+        raise UnknownNameError(unknown(_KINDS[kind][0], name, known))
+    return known[name]
+
+
+def find_any(name: str) -> Path:
+    """Find a recipe of either kind.
+
+    Parameters
+    ----------
+    name : str
+        As for `find`.
+
+    Returns
+    -------
+    Path
+        An existing file.
+
+    Raises
+    ------
+    DocumentError
+        If the path does not exist.
+    UnknownNameError
+        If no shipped recipe of either kind has that name.
+    """
+    known = shipped(PretrainRecipe) | shipped(Recipe)
+    if name in known:
+        return known[name]
+    if _is_path(name):
+        return find(name, Recipe)
+    raise UnknownNameError(unknown("recipe", name, known))
+
+
+def load(name: str, kind: type[R]) -> R:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    name : str
+        As for `find`.
+    kind : type
+        `Recipe` or `PretrainRecipe`.
+
+    Returns
+    -------
+    Recipe or PretrainRecipe
+        Complete: every default is filled in.
+
+    Raises
+    ------
+    DocumentError
+        With every mistake in the file.
+    """
+    return read_document(find(name, kind), kind)
+
+
+def kind_of(path: Path) -> type[Recipe] | type[PretrainRecipe]:
+    """Tell which kind of recipe a file holds, from its keys.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    type
+        `PretrainRecipe` if it has keys of one and none of the keys that only a transfer recipe has.
+    """
+    keys = top_level_keys(path)
+    ours, theirs = set(Recipe.model_fields), set(PretrainRecipe.model_fields)
+    return PretrainRecipe if keys & (theirs - ours) and not keys & (ours - theirs) else Recipe
+
+
+def summary(path: Path) -> str:
+    """Return the first comment line of a recipe: what it is.
+
+    Parameters
+    ----------
+    path : Path
+        The recipe's file.
+
+    Returns
+    -------
+    str
+        Without the leading ``#``.
+    """
+    with path.open(encoding="utf-8") as file:
+        return file.readline().lstrip("# ").strip()
+
+
+def to_dict(recipe: Document) -> dict[str, Any]:
+    """Return a recipe as plain JSON values, defaults filled in.
+
+    Parameters
+    ----------
+    recipe : Document
+        Any typed document.
+
+    Returns
+    -------
+    dict
+        What is written into results.
+    """
+    return recipe.model_dump(mode="json")
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name

@@ -1,0 +1,258 @@
+"""One result told in words: on a terminal, in Markdown and as a page."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from transferbench.files import publish
+from transferbench.reporting.compare import Comparison
+from transferbench.reporting.figures import confusion_svg, recalls_svg
+from transferbench.reporting.page import render_page
+from transferbench.reporting.result import Result, VariantScore
+from transferbench.reporting.tables import Cells, markdown_table, percent, text_table
+
+HEAD = ("features", "dimensions", "ours", "C per split", "reference", "difference")
+NUMBERS = ("dimensions", "ours", "reference", "difference")
+_Table = Callable[..., str]
+
+
+def text_report(result: Result, comparison: Comparison | None) -> str:
+    """Tell a result on a terminal.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+    comparison : Comparison or None
+        With the row that the recipe claims.
+
+    Returns
+    -------
+    str
+        A title, the table and remarks.
+    """
+    return "\n".join(
+        [
+            f"{result.recipe_name}: {headline(result)}",
+            "",
+            text_table(HEAD, score_rows(result, comparison), right=NUMBERS),
+            "",
+            *remarks(result, comparison),
+        ]
+    )
+
+
+def markdown_report(result: Result, comparison: Comparison | None) -> str:
+    """Tell a result in Markdown.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+    comparison : Comparison or None
+        With the row that the recipe claims.
+
+    Returns
+    -------
+    str
+        Scores, per-class recalls, provenance.
+    """
+    per_class = [[name, *(percent(value) for value in values)] for name, *values in _per_class(result)]
+    variants = [variant.name for variant in result.scores]
+    provenance = [[name, value] for name, value in provenance_rows(result)]
+    sections = [
+        f"# {result.recipe_name}",
+        headline(result),
+        markdown_table(HEAD, score_rows(result, comparison), right=NUMBERS),
+        *remarks(result, comparison),
+        "## Recall per class, in per cent, mean over the splits",
+        markdown_table(("class", *variants), per_class, right=variants),
+        "## How it was made",
+        markdown_table(("what", "value"), provenance),
+        markdown_table(("stage", "seconds", "reused"), _stage_rows(result), right=("seconds",)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def write_report(folder: Path, result: Result, comparison: Comparison | None) -> tuple[Path, Path]:
+    """Write the readable forms of a result beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the result.
+    result : Result
+        What it holds.
+    comparison : Comparison or None
+        With the row that the recipe claims.
+
+    Returns
+    -------
+    tuple of Path
+        ``report.md`` and ``report.html``.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be written.
+    """
+    markdown, page = folder / "report.md", folder / "report.html"
+    publish(markdown, markdown_report(result, comparison).encode())
+    html = render_page(
+        result=result,
+        headline=headline(result),
+        head=HEAD,
+        rows=score_rows(result, comparison),
+        numbers=NUMBERS,
+        remarks=remarks(result, comparison),
+        recalls=recalls_svg(result),
+        confusion=confusion_svg(result),
+        per_class=[[name, *(percent(value) for value in values)] for name, *values in _per_class(result)],
+        provenance=provenance_rows(result),
+        stages=_stage_rows(result),
+    )
+    publish(page, html.encode())
+    return markdown, page
+
+
+def headline(result: Result) -> str:
+    """Say in one line what was measured.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+
+    Returns
+    -------
+    str
+        Metric, dataset and splits.
+    """
+    splits = result.scores[0].splits
+    train = splits[0].n_fit + splits[0].n_validation
+    return (
+        f"{result.metric} in per cent on {result.dataset}, "
+        f"{len(splits)} split{'s' if len(splits) > 1 else ''} of {train} training and {splits[0].n_test} test images"
+    )
+
+
+def score_rows(result: Result, comparison: Comparison | None) -> Cells:
+    """Return the cells of the score table.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+    comparison : Comparison or None
+        With the row that the recipe claims.
+
+    Returns
+    -------
+    sequence of sequences of str
+        One row per variant, columns as `HEAD`.
+    """
+    rows = []
+    for number, variant in enumerate(result.scores):
+        reference = difference = ""
+        if number == 0 and comparison is not None:
+            reference = percent(comparison.row.value, comparison.row.spread)
+            difference = f"{100 * comparison.difference:+.1f}"
+        chosen = ", ".join(f"{split.C:g}" for split in variant.splits)
+        rows.append(
+            [variant.title, str(variant.dimensions), percent(variant.mean, variant.std), chosen, reference, difference]
+        )
+    return rows
+
+
+def remarks(result: Result, comparison: Comparison | None) -> list[str]:
+    """Say what a reader must know to trust the numbers.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+    comparison : Comparison or None
+        With the row that the recipe claims.
+
+    Returns
+    -------
+    list of str
+        One sentence or two each.
+    """
+    lines = []
+    if any(variant.std is not None for variant in result.scores):
+        lines.append("± is the standard deviation over the splits, n - 1 in the denominator.")
+    if comparison is not None:
+        verdict = "within" if comparison.within else "NOT within"
+        row = comparison.row
+        lines.append(
+            f"Reference: {row.source}. Ours is {verdict} the stated tolerance of {100 * row.tolerance:.1f} points."
+        )
+    for variant in result.scores:
+        edges = [split for split in variant.splits if split.C_at_edge]
+        if edges:
+            values = ", ".join(f"C={split.C:g} in split {split.name}" for split in edges)
+            lines.append(
+                f"{variant.title}: the best C is at the edge of the grid ({values}); a wider grid might do better."
+            )
+    return lines
+
+
+def provenance_rows(result: Result) -> list[tuple[str, str]]:
+    """List what the result rests on.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+
+    Returns
+    -------
+    list of tuple of str
+        Name and value.
+    """
+    rows = [
+        ("created", result.created),
+        ("inputs", f"sha256 {result.inputs_sha256}"),
+        ("solver", result.solver),
+        ("device", result.device),
+    ]
+    rows += [("commit", result.git_commit)] if result.git_commit else []
+    rows += [
+        (f"weights of net {w['net']['name']}", f"sha256 {w['sha256']}, {_origin(w['origin'])}") for w in result.weights
+    ]
+    rows += [(f"splits {split.name}", f"sha256 {split.sha256}") for split in result.scores[0].splits]
+    rows += [(f"block {b.spec['net']['name']} {b.spec['short_side_px']} px", f"key {b.key}") for b in result.blocks]
+    return rows + list(result.environment.items())
+
+
+def _per_class(result: Result) -> list[tuple[str, *tuple[float, ...]]]:
+    return [
+        (name, *(mean_recall(variant, number) for variant in result.scores))
+        for number, name in enumerate(result.classes)
+    ]
+
+
+def mean_recall(variant: VariantScore, number: int) -> float:
+    """Average a class's recall over the splits.
+
+    Parameters
+    ----------
+    variant : VariantScore
+        Whose.
+    number : int
+        Of the class.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    return sum(split.per_class[number] for split in variant.splits) / len(variant.splits)
+
+
+def _stage_rows(result: Result) -> Sequence[Sequence[str]]:
+    return [[stage.name, f"{stage.seconds:.1f}", "yes" if stage.reused else "no"] for stage in result.stages]
+
+
+def _origin(origin: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in origin.items())

@@ -1,0 +1,222 @@
+"""A result as a value and as a folder: written once, whole, and never changed."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from transferbench.documents import Document
+from transferbench.errors import ResultError, UnknownNameError
+from transferbench.files import publish
+from transferbench.lookup import unknown
+
+RESULT_FILE = "result.json"
+_HASH_DIGITS = 8
+
+
+class SplitScore(Document):
+    """One split of one variant."""
+
+    name: str
+    sha256: str
+    n_fit: int
+    n_validation: int
+    n_test: int
+    C: float
+    C_at_edge: bool
+    validation: tuple[tuple[float, float], ...]
+    value: float
+    per_class: tuple[float, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class VariantScore(Document):
+    """The recipe's own features, or a floor."""
+
+    name: str
+    title: str
+    dimensions: int
+    mean: float
+    std: float | None
+    splits: tuple[SplitScore, ...]
+
+
+class BlockRecord(Document):
+    """One block of descriptors that the scores rest on."""
+
+    key: str
+    spec: dict[str, Any]
+
+
+class StageRecord(Document):
+    """One stage of the command that made the result."""
+
+    name: str
+    reused: bool
+    seconds: float
+
+
+class Result(Document):
+    """Everything that one evaluation found out, and everything it rests on."""
+
+    format: Literal["transferbench.result"] = "transferbench.result"
+    version: Literal[1] = 1
+    created: str
+    recipe_name: str
+    recipe: dict[str, Any]
+    inputs_sha256: str
+    dataset: str
+    dataset_title: str
+    metric: str
+    classes: tuple[str, ...]
+    scores: tuple[VariantScore, ...]
+    solver: str
+    blocks: tuple[BlockRecord, ...]
+    weights: tuple[dict[str, Any], ...]
+    environment: dict[str, str]
+    device: str
+    git_commit: str | None
+    stages: tuple[StageRecord, ...]
+
+    @property
+    def folder_name(self) -> str:
+        """``<time>-<hash of the inputs>``, so that names sort by time."""
+        return f"{datetime.fromisoformat(self.created):%Y%m%dT%H%M%SZ}-{self.inputs_sha256[:_HASH_DIGITS]}"
+
+
+def save_result(results: Path, result: Result) -> Path:
+    """Store a result.
+
+    Parameters
+    ----------
+    results : Path
+        The store.
+    result : Result
+        What to keep.
+
+    Returns
+    -------
+    Path
+        The folder of the result.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    folder = results / result.recipe_name / result.folder_name
+    publish(
+        folder / RESULT_FILE, (json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False) + "\n").encode()
+    )
+    return folder
+
+
+def load_result(folder: Path) -> Result:
+    """Read a stored result.
+
+    Parameters
+    ----------
+    folder : Path
+        As `save_result` returned it.
+
+    Returns
+    -------
+    Result
+        Checked.
+
+    Raises
+    ------
+    ResultError
+        If the file is missing or damaged.
+    """
+    path = folder / RESULT_FILE
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except OSError as problem:
+        msg = f"{path}: cannot be read: {problem.strerror}"
+        raise ResultError(msg) from problem
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        msg = f"{path}: is damaged or of another version: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ResultError(msg) from problem
+
+
+def find_equal(results: Path, recipe_name: str, inputs_sha256: str) -> Path | None:
+    """Find a result that was computed from the same inputs.
+
+    Parameters
+    ----------
+    results : Path
+        The store.
+    recipe_name : str
+        Of the recipe.
+    inputs_sha256 : str
+        Hash of everything that decides the scores.
+
+    Returns
+    -------
+    Path or None
+        The newest such folder.
+    """
+    for folder in reversed(list_results(results, recipe_name)):
+        if folder.name.endswith(inputs_sha256[:_HASH_DIGITS]) and load_result(folder).inputs_sha256 == inputs_sha256:
+            return folder
+    return None
+
+
+def list_results(results: Path, recipe_name: str | None = None) -> list[Path]:
+    """List stored results.
+
+    Parameters
+    ----------
+    results : Path
+        The store.
+    recipe_name : str, optional
+        Only of this recipe.
+
+    Returns
+    -------
+    list of Path
+        Oldest first.
+    """
+    return sorted(
+        (path.parent for path in results.glob(f"{recipe_name or '*'}/*/{RESULT_FILE}")), key=lambda folder: folder.name
+    )
+
+
+def find_result(results: Path, name: str | None) -> Path:
+    """Find a result by path, by recipe, or the newest of all.
+
+    Parameters
+    ----------
+    results : Path
+        The store.
+    name : str, optional
+        A folder, or a recipe whose newest result is meant.
+
+    Returns
+    -------
+    Path
+        An existing folder.
+
+    Raises
+    ------
+    ResultError
+        If there are no results at all, or none of that name.
+    UnknownNameError
+        If no recipe of that name has results.
+    """
+    if name is not None and (Path(name) / RESULT_FILE).is_file():
+        return Path(name)
+    found = list_results(results, name)
+    if found:
+        return found[-1]
+    everything = list_results(results)
+    if not everything:
+        msg = f"there are no results in {results} yet.\n  Make one: tb run digits_stack"
+        raise ResultError(msg)
+    raise UnknownNameError(
+        unknown("recipe with results, or result folder,", str(name), {folder.parent.name for folder in everything})
+    )
