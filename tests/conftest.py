@@ -100,6 +100,7 @@ aggregate: {kind: stack, l2: both}
 svm:
   loss: squared_hinge
   C: [1.0, 10.0]
+  selection: validation
 claims: null
 """
     )

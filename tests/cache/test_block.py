@@ -118,7 +118,7 @@ def test_a_newer_format_is_refused_with_both_versions(block):
 def test_the_manifest_says_what_made_the_rows(block):
     manifest = json.loads((block.folder / MANIFEST).read_text())
     assert manifest["spec"] == block.spec.to_dict()
-    assert manifest["environment"] == {"torch": "1"}
+    assert manifest["environment"] == block.environment() == {"torch": "1"}
     assert (manifest["rows"], manifest["dimensions"]) == (600, 5)
 
 

@@ -200,7 +200,7 @@ def _result(
         blocks=tuple(BlockRecord(key=block.spec.key(), spec=block.spec.to_dict()) for block in blocks(layout)),
         weights=_weights_records(layout[0]),
         environment=environment.describe(),
-        device="cpu",
+        device=", ".join(sorted({block.environment()["device"] for block in blocks(layout)})),
         git_commit=environment.git_commit(),
         stages=stages,
     )
