@@ -122,9 +122,11 @@ def address(server):
         yield url
 
 
-def fetch(urls, target, *, sha256=SHA256, md5=None, size=SIZE, patience=SWIFT, progress=None):
+def fetch(urls, target, *, sha256=SHA256, md5=None, size=SIZE, patience=SWIFT, progress=None, **more):
     urls = [urls] if isinstance(urls, str) else urls
-    return download(urls, target, sha256=sha256, md5=md5, size=size, progress=progress or Silent(), patience=patience)
+    return download(
+        urls, target, sha256=sha256, md5=md5, size=size, progress=progress or Silent(), patience=patience, **more
+    )
 
 
 def names(folder):
@@ -135,7 +137,15 @@ def part_of(target):
     return target.with_name(f".{target.name}.part")
 
 
-@pytest.mark.parametrize("known", [{"sha256": SHA256}, {"sha256": SHA256[:8]}, {"sha256": None, "md5": MD5}])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"sha256": SHA256},
+        {"sha256": SHA256[:8]},
+        {"sha256": None, "md5": MD5},
+        {"sha256": None, "sha384": hashlib.sha384(CONTENT).hexdigest()},
+    ],
+)
 def test_a_file_arrives_whole_and_checked(server, address, tmp_path, known):
     target = tmp_path / "new folder" / "file.bin"
     assert fetch(f"{address}/file.bin", target, **known) == target
@@ -370,7 +380,7 @@ def test_progress_counts_megabytes(server, address, tmp_path):
     assert [sum(steps) for _, _, _, *steps in seen] == [2, 1]
 
 
-@pytest.mark.parametrize("bad", [{"sha256": "xyz"}, {"sha256": "ABCDEF0123"}, {"md5": SHA256}])
+@pytest.mark.parametrize("bad", [{"sha256": "xyz"}, {"sha256": "ABCDEF0123"}, {"md5": SHA256}, {"sha384": SHA256}])
 def test_a_hash_that_cannot_be_one_is_a_programming_error(tmp_path, bad):
     with pytest.raises(ValueError, match="hexadecimal digits"):
         fetch("http://127.0.0.1/", tmp_path / "file.bin", **{"sha256": None, **bad})

@@ -68,6 +68,8 @@ class Expected:
         32 hexadecimal digits.
     size : int or None
         In bytes.
+    sha384 : str or None
+        96 hexadecimal digits; a few publishers give this one.
 
     Raises
     ------
@@ -78,9 +80,12 @@ class Expected:
     sha256: str | None = None
     md5: str | None = None
     size: int | None = None
+    sha384: str | None = None
 
     def __post_init__(self) -> None:
-        for name, text, shortest, longest in (("sha256", self.sha256, 8, 64), ("md5", self.md5, 32, 32)):
+        lengths = {"sha256": (8, 64), "sha384": (96, 96), "md5": (32, 32)}
+        for name, text in self._hashes():
+            shortest, longest = lengths[name]
             if text is not None and not re.fullmatch(rf"[0-9a-f]{{{shortest},{longest}}}", text):
                 msg = f"{name} {text!r} is not {longest} hexadecimal digits in lower case"
                 raise ValueError(msg)
@@ -88,7 +93,7 @@ class Expected:
     @property
     def has_hash(self) -> bool:
         """Whether the content is known, not only its length."""
-        return self.sha256 is not None or self.md5 is not None
+        return any(text is not None for _, text in self._hashes())
 
     def problem(self, path: Path) -> str | None:
         """Compare a file with what is known.
@@ -106,7 +111,7 @@ class Expected:
         found = path.stat().st_size
         if self.size not in {None, found}:
             return f"it has {found:,} bytes instead of {self.size:,}"
-        for name, expected in (("sha256", self.sha256), ("md5", self.md5)):
+        for name, expected in self._hashes():
             if expected is not None and not (digest := _hash(path, name)).startswith(expected):
                 return f"its {name} is {digest} instead of {expected}"
         return None
@@ -114,10 +119,12 @@ class Expected:
     def __str__(self) -> str:
         known = [
             f"{self.size:,} bytes" if self.size is not None else "",
-            f"sha256 {self.sha256}" if self.sha256 else "",
-            f"md5 {self.md5}" if self.md5 else "",
+            *(f"{name} {text}" for name, text in self._hashes() if text),
         ]
         return ", ".join(filter(None, known)) or "neither size nor hash is published"
+
+    def _hashes(self) -> tuple[tuple[str, str | None], ...]:
+        return ("sha256", self.sha256), ("sha384", self.sha384), ("md5", self.md5)
 
 
 class _RefusedError(Exception):
@@ -136,6 +143,7 @@ def download(
     md5: str | None,
     size: int | None,
     progress: Progress,
+    sha384: str | None = None,
     patience: Patience | None = None,
 ) -> Path:
     """Fetch a file, unless it is there; go on with a transfer that was broken off.
@@ -154,6 +162,8 @@ def download(
         In bytes.
     progress : Progress
         Told how many MB have come.
+    sha384 : str, optional
+        96 hexadecimal digits.
     patience : Patience, optional
         How long a server is given.
 
@@ -174,7 +184,7 @@ def download(
     What has come is kept as ``.NAME.part`` beside the target and completed by a range request of a later call; without
     a known hash only a request of the same call goes on, since the file may have changed in between.
     """
-    expected = Expected(sha256=sha256, md5=md5, size=size)
+    expected = Expected(sha256=sha256, md5=md5, size=size, sha384=sha384)
     if target.exists():
         _check_present(target, expected)
         return target

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from transferbench.errors import WeightsError
 from transferbench.files import publish
-from transferbench.nets import vgg
+from transferbench.nets import fit, vgg
 from transferbench.nets.header import METADATA_KEY, WeightsHeader, read_header
 from transferbench.nets.modules import VGG, initialise
 from transferbench.types import NetSpec, Preprocessing
@@ -163,7 +163,7 @@ def load_weights(path: Path) -> Weights:
     except (SafetensorError, OSError) as problem:
         msg = f"{path}: cannot be read as safetensors: {problem}. Make or fetch the file again."
         raise WeightsError(msg) from problem
-    _check_fit(path, header.net, state)
+    check_state(str(path), header.net, state)
     if (found := state_sha256(state)) != header.sha256:
         msg = (
             f"{path}: the tensors have changed since they were written (sha256 {found}, header says "
@@ -173,25 +173,32 @@ def load_weights(path: Path) -> Weights:
     return Weights(header=header, state=state)
 
 
-def _check_fit(path: Path, spec: NetSpec, state: State) -> None:
-    """Refuse tensors that are not exactly those of the net the header names."""
-    expected: dict[str, tuple[int, ...]] = {}
-    for layer in vgg.weight_layers(spec):
-        expected[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
-        expected[f"{layer.name}.bias"] = (layer.outputs,)
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    problems = [f"missing {name} {expected[name]}" for name in sorted(expected.keys() - found.keys())]
-    problems += [f"unexpected {name} {found[name]}" for name in sorted(found.keys() - expected.keys())]
-    problems += [
-        f"{name} has shape {found[name]}, expected {shape}"
-        for name, shape in expected.items()
-        if found.get(name, shape) != shape
-    ]
+def check_state(where: str, spec: NetSpec, state: State) -> None:
+    """Refuse tensors that are not exactly those of a net.
+
+    Parameters
+    ----------
+    where : str
+        The file, for messages.
+    spec : NetSpec
+        The net.
+    state : dict of str to Tensor
+        Under the keys of `VGG`.
+
+    Raises
+    ------
+    WeightsError
+        With every difference in name, shape, type, number of parameters, and every value that is not finite.
+    """
+    problems = fit.differences({name: tuple(tensor.shape) for name, tensor in state.items()}, spec)
     problems += [
         f"{name} is {tensor.dtype}, expected float32" for name, tensor in state.items() if tensor.dtype != torch.float32
     ]
     problems += [
         f"{name} has values that are not finite" for name, tensor in state.items() if not torch.isfinite(tensor).all()
     ]
+    total = sum(tensor.numel() for tensor in state.values())
+    if not problems and total != vgg.n_parameters(spec):
+        problems = [f"{total:,} parameters, expected {vgg.n_parameters(spec):,}"]
     if problems:
-        raise WeightsError("\n  ".join([f"{path}: does not hold {spec}:", *problems]))
+        raise WeightsError(fit.misfit(where, spec, problems))
