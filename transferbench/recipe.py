@@ -66,6 +66,13 @@ class RunWeights(Document):
     recipe: str
 
 
+class NamedWeights(Document):
+    """Weights that were fetched or imported (`tb weights list`)."""
+
+    kind: Literal["named"]
+    name: str
+
+
 class FileWeights(Document):
     """Weights in a file of ours."""
 
@@ -86,7 +93,9 @@ class DefaultWeights(Document):
     kind: Literal["default"]
 
 
-WeightsChoice = Annotated[RunWeights | FileWeights | RandomWeights | DefaultWeights, Field(discriminator="kind")]
+WeightsChoice = Annotated[
+    RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights, Field(discriminator="kind")
+]
 
 
 class NetChoice(Net):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     default="default",
     show_default=True,
     metavar="WHICH",
-    help="... its weights: default, run:RECIPE, random[:SEED] or a file ...",
+    help="... its weights: default, a name (`tb weights list`), run:RECIPE, random[:SEED] or a file ...",
 )
 @click.option(
     "--scales",

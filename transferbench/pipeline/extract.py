@@ -12,6 +12,7 @@ from transferbench.home import Home
 from transferbench.lookup import net_names, unknown
 from transferbench.pipeline.plan import Part, all_parts, part_of, variants
 from transferbench.pipeline.stage import Stage, timed
+from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
@@ -128,6 +129,8 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
                 progress.say(f"reused: descriptors of {len(dataset.ids)} images by {part.title}")
             else:
                 stage.reused = False
+                if part.weights is not None and part.weights.path is not None:
+                    progress.say(f"weights: {describe(part.weights.header)} ({part.weights.path})")
                 _extract_part(part, dataset, device, progress)
     return stage
 

@@ -11,14 +11,24 @@ from transferbench.errors import WeightsError
 from transferbench.files import publish
 from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader, read_header
+from transferbench.nets.known import KNOWN
 from transferbench.pipeline.runs import Run, finished_weights
-from transferbench.recipe import DefaultWeights, FileWeights, PretrainRecipe, RandomWeights, RunWeights, load
+from transferbench.pipeline.store import find, stored
+from transferbench.recipe import (
+    DefaultWeights,
+    FileWeights,
+    NamedWeights,
+    PretrainRecipe,
+    RandomWeights,
+    RunWeights,
+    load,
+)
 from transferbench.types import NetSpec, Preprocessing, sha256_of
 
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights
 
-Choice = RunWeights | FileWeights | RandomWeights | DefaultWeights
+Choice = RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +79,12 @@ def weights_choice(text: str) -> Choice:
     Parameters
     ----------
     text : str
-        ``default``, ``run:RECIPE``, ``random``, ``random:SEED``, or the path of a weights file.
+        ``default``, ``run:RECIPE``, ``random``, ``random:SEED``, a name (`tb weights list`), or the path of a weights
+        file: anything with a slash or ending in ``.safetensors``.
 
     Returns
     -------
-    RunWeights, FileWeights, RandomWeights or DefaultWeights
+    RunWeights, NamedWeights, FileWeights, RandomWeights or DefaultWeights
         What is meant; whether it is there is seen by `choose`.
 
     Raises
@@ -91,7 +102,9 @@ def weights_choice(text: str) -> Choice:
             msg = f"--weights {text}: the seed must be a whole number, as in random:1"
             raise WeightsError(msg)
         return RandomWeights(kind="random", seed=int(rest or 0))
-    return FileWeights(kind="file", path=text)
+    if "/" in text or text.endswith(".safetensors"):
+        return FileWeights(kind="file", path=text)
+    return NamedWeights(kind="named", name=text)
 
 
 def choose(
@@ -101,7 +114,7 @@ def choose(
 
     Parameters
     ----------
-    choice : RunWeights, FileWeights, RandomWeights or DefaultWeights
+    choice : RunWeights, NamedWeights, FileWeights, RandomWeights or DefaultWeights
         As the recipe or the option says.
     home : Home
         The work folder.
@@ -125,13 +138,16 @@ def choose(
     match choice:
         case RunWeights():
             found = _of_run(choice.recipe, home)
+        case NamedWeights():
+            path = find(choice.name, home)
+            found = ChosenWeights(header=read_header(path), path=path)
         case FileWeights():
             path = Path(choice.path).expanduser()
             found = ChosenWeights(header=read_header(path), path=path)
         case RandomWeights():
             return draw(NetSpec(name=net, width=width or 1.0, crop=crop or 224), Preprocessing(), choice.seed, home)
         case DefaultWeights():
-            found = _newest(net, width, crop, home)
+            found = _default(net, width, crop, home)
     if not _fits(found.header.net, net, width, crop):
         msg = f"{found.path}: holds {found.header.net}; {_wanted(net, width, crop)} is asked for"
         raise WeightsError(msg)
@@ -177,18 +193,28 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
     return ChosenWeights(header=read_header(run.weights), path=run.weights)
 
 
-def _newest(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:
+def _default(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:
+    """Take the authors' own weights, else torchvision's of that net, else those of the newest own run."""
+    here = [ChosenWeights(header=read_header(path), path=path) for path in stored(home).values()]
+    fitting = [chosen for chosen in here if _fits(chosen.header.net, net, width, crop)]
+    originals = [chosen for chosen in fitting if chosen.header.origin.get("original") is True]
+    retrained = [chosen for chosen in fitting if chosen.header.origin.get("format") == "torchvision"]
+    for chosen in (*originals, *retrained):
+        return chosen
     for path in finished_weights(home):
         header = read_header(path)
         if _fits(header.net, net, width, crop):
             return ChosenWeights(header=header, path=path)
-    msg = (
-        f"there are no weights of {_wanted(net, width, crop)} in {home.root}.\n"
-        f"  Train some:        tb pretrain --net {net}\n"
-        "  Or name a file:    --weights FILE.safetensors\n"
-        "  Or measure a floor: --weights random"
-    )
-    raise WeightsError(msg)
+    fetchable = {known.label: name for name, known in reversed(KNOWN.items()) if known.net == net}
+    paper_sized = {width, crop} <= {None, 1.0, 224}
+    lines = [
+        f"there are no weights of {_wanted(net, width, crop)} in {home.root}.",
+        *(f"  Fetch {label}: tb weights fetch {name}" for label, name in reversed(fetchable.items()) if paper_sized),
+        f"  Train some: tb pretrain --net {net}",
+        "  Or name a file: --weights FILE.safetensors",
+        "  Or measure a floor: --weights random",
+    ]
+    raise WeightsError("\n".join(lines))
 
 
 def _fits(spec: NetSpec, net: str, width: float | None, crop: int | None) -> bool:
