@@ -43,14 +43,14 @@ def sample_descriptor(weights: Weights) -> Float64:
     Parameters
     ----------
     weights : Weights
-        Of a net of Table 1.
+        Of any net.
 
     Returns
     -------
     ndarray of shape (D,), float64
-        fc7 after its ReLU, averaged over positions; computed in float64 on the CPU.
+        fc7 after its ReLU, or another net's layer, averaged over positions; computed in float64 on the CPU.
     """
-    net, crop = weights.build().double(), weights.header.net.crop
+    net, crop = weights.build_any().double(), weights.header.net.crop
     with torch.inference_mode():
         image = torch.from_numpy(sample_image(crop, crop + EXTRA_PX))[None]
         row: Float64 = net.describe(InputLayer(weights.header.preprocessing)(image).double())[0].numpy()
@@ -63,7 +63,7 @@ def fingerprint(weights: Weights) -> str:
     Parameters
     ----------
     weights : Weights
-        Of a net of Table 1.
+        Of any net.
 
     Returns
     -------
@@ -71,6 +71,6 @@ def fingerprint(weights: Weights) -> str:
         64 hexadecimal digits.
     """
     row = sample_descriptor(weights)
-    largest = row.max(initial=0.0) or 1.0
+    largest = np.abs(row).max(initial=0.0) or 1.0
     steps = np.rint(row / largest * _STEPS).astype("<i8")
     return hashlib.sha256(f"{len(row)} {largest:.5e} ".encode() + steps.tobytes()).hexdigest()

@@ -39,6 +39,8 @@ class WeightsHeader:
         What `classes` are.
     label : str
         For people: ``the paper's net D``, ``retrained, not the paper's``; empty for our own runs.
+    layer, positions : str
+        Which activations, and how they become one vector; empty for the nets of Table 1, where the recipe says it.
     fingerprint : str
         Of a descriptor by these weights, as `transferbench.nets.fingerprint` computes it; empty if never computed.
     """
@@ -50,6 +52,8 @@ class WeightsHeader:
     sha256: str
     class_order: ClassOrder = "own"
     label: str = ""
+    layer: str = ""
+    positions: str = ""
     fingerprint: str = ""
 
     def to_json(self) -> str:

@@ -3,14 +3,15 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from transferbench.download import Expected, download
-from transferbench.errors import UnknownNameError, WeightsError
+from transferbench.errors import DownloadError, TransferbenchError, UnknownNameError, WeightsError
 from transferbench.files import sha256_file
 from transferbench.home import Home
-from transferbench.lookup import lookup, unknown
+from transferbench.lookup import NET_SOURCES, is_net, lookup, unknown
 from transferbench.nets.header import ClassOrder, WeightsHeader, read_header
 from transferbench.nets.known import KNOWN, KnownWeights
 from transferbench.pipeline.runs import finished_weights
@@ -62,6 +63,22 @@ def stored(home: Home) -> dict[str, Path]:
     return {path.stem: path for path in sorted(home.weights.glob("*.safetensors"))}
 
 
+def file_name(name: str) -> str:
+    """Turn a name into that of a file.
+
+    Parameters
+    ----------
+    name : str
+        For instance ``timm:resnet50``.
+
+    Returns
+    -------
+    str
+        ``timm-resnet50``.
+    """
+    return name.replace(":", "-")
+
+
 def find(name: str, home: Home) -> Path:
     """Find weights by their name.
 
@@ -85,8 +102,11 @@ def find(name: str, home: Home) -> Path:
         If nothing has that name.
     """
     here = stored(home)
-    if name in here:
-        return here[name]
+    if (file := file_name(name)) in here:
+        return here[file]
+    if name.startswith(NET_SOURCES):
+        msg = f"the weights of {name} are not in {home.weights}.\n  Run: tb weights fetch {name}"
+        raise WeightsError(msg)
     if name in KNOWN:
         msg = f"the weights {name} ({KNOWN[name].label}) are not in {home.weights}.\n  Run: tb weights fetch {name}"
         raise WeightsError(msg)
@@ -147,7 +167,7 @@ def fetch(name: str, home: Home, *, progress: Progress) -> Path:
     Parameters
     ----------
     name : str
-        Key of `KNOWN`.
+        Key of `KNOWN`, or the name of another net: ``timm:resnet50``, ``torchvision:vgg16_bn``, a plugin's.
     home : Home
         The work folder.
     progress : Progress
@@ -167,10 +187,12 @@ def fetch(name: str, home: Home, *, progress: Progress) -> Path:
     UnknownNameError
         If no published file has that name.
     """
+    if (here := stored(home).get(file_name(name))) is not None:
+        progress.say(f"reused: {here}")
+        return here
+    if name not in KNOWN and is_net(name, ()):
+        return _fetch_backbone(name, home, progress)
     known = lookup("published weights", name, KNOWN)
-    if name in (here := stored(home)):
-        progress.say(f"reused: {here[name]}")
-        return here[name]
     file = home.weights / "downloads" / known.file
     was_there = file.exists()
     download(
@@ -357,13 +379,45 @@ def listing(home: Home) -> list[Listed]:
     for name, path in here.items():
         if name not in KNOWN:
             header = read_header(path)
-            source = f"{header.origin.get('format', 'run')} file {header.origin.get('file', path.name)}"
+            source = header.origin.get("library") or (
+                f"{header.origin.get('format', 'run')} file {header.origin.get('file', path.name)}"
+            )
             rows.append(Listed(name=name, net=header.net.name, kind="imported", source=source, path=path))
     for path in finished_weights(home):
         header = read_header(path)
         source = f"tb pretrain, recipe {header.origin['recipe']}"
         rows.append(Listed(name=str(path), net=header.net.name, kind="own run", source=source, path=path))
     return rows
+
+
+def _fetch_backbone(name: str, home: Home, progress: Progress) -> Path:
+    """Let the library that makes a net fetch its weights; from then on they are a file of ours like any other."""
+    from transferbench.nets.backbones import open_backbone
+    from transferbench.nets.importing import stamped
+    from transferbench.nets.weights import from_backbone, save_weights
+
+    path = home.weights / f"{file_name(name)}.safetensors"
+    try:
+        backbone = open_backbone(name, pretrained=True)
+    except TransferbenchError:
+        raise
+    except Exception as problem:  # whatever the library's own downloader raises
+        reason = (str(problem) or type(problem).__name__).splitlines()[0][:300]
+        msg = (
+            f"the weights of {name} cannot be had: {reason}\n"
+            f"  Without a network: run this command where there is one, and copy what it writes to {path}"
+        )
+        raise DownloadError(msg) from problem
+    origin = {"kind": "backbone", "library": _library(name), "fetched": datetime.now(UTC).isoformat(timespec="seconds")}
+    save_weights(path, stamped(from_backbone(name, backbone, origin, f"published weights of {name}")))
+    progress.say(f"wrote {path}")
+    return path
+
+
+def _library(name: str) -> str:
+    """Name the library that makes a net, with its version."""
+    source, colon, _ = name.partition(":")
+    return f"{source} {version(source)}" if colon else f"plugin {name}"
 
 
 def _expected(known: KnownWeights) -> Expected:

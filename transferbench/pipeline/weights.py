@@ -13,8 +13,9 @@ from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader, read_header
 from transferbench.nets.known import KNOWN
 from transferbench.pipeline.runs import Run, finished_weights
-from transferbench.pipeline.store import find, stored
+from transferbench.pipeline.store import file_name, find, stored
 from transferbench.recipe import (
+    TABLE_1,
     DefaultWeights,
     FileWeights,
     NamedWeights,
@@ -174,7 +175,7 @@ def draw(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> 
         The same tensors for the same arguments.
     """
     key = sha256_of({"net": asdict(spec), "preprocessing": asdict(preprocessing), "seed": seed})
-    path = home.weights / "random" / f"{spec.name}-{key[:16]}.json"
+    path = home.weights / "random" / f"{file_name(spec.name)}-{key[:16]}.json"
     if path.is_file():
         return ChosenWeights(header=WeightsHeader.from_json(path.read_text(encoding="utf-8"), str(path)), path=None)
     from transferbench.nets.weights import random_weights
@@ -206,6 +207,12 @@ def _default(net: str, width: float | None, crop: int | None, home: Home) -> Cho
         if _fits(header.net, net, width, crop):
             return ChosenWeights(header=header, path=path)
     fetchable = {known.label: name for name, known in reversed(KNOWN.items()) if known.net == net}
+    if net not in TABLE_1:
+        msg = (
+            f"there are no weights of {net} in {home.root}.\n  Fetch them: tb weights fetch {net}\n"
+            "  Or measure a floor: --weights random"
+        )
+        raise WeightsError(msg)
     paper_sized = {width, crop} <= {None, 1.0, 224}
     lines = [
         f"there are no weights of {_wanted(net, width, crop)} in {home.root}.",
@@ -218,10 +225,14 @@ def _default(net: str, width: float | None, crop: int | None, home: Home) -> Cho
 
 
 def _fits(spec: NetSpec, net: str, width: float | None, crop: int | None) -> bool:
+    if net not in TABLE_1:  # it comes in one size
+        return spec.name == net
     return spec.name == net and width in {None, spec.width} and crop in {None, spec.crop}
 
 
 def _wanted(net: str, width: float | None, crop: int | None) -> str:
     return (
-        f"net {net}" if width is None and crop is None else str(NetSpec(name=net, width=width or 1.0, crop=crop or 224))
+        f"net {net}"
+        if (width is None and crop is None) or net not in TABLE_1
+        else str(NetSpec(name=net, width=width or 1.0, crop=crop or 224))
     )
