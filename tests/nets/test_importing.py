@@ -13,7 +13,7 @@ from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.nets.fingerprint import fingerprint, sample_descriptor, sample_image
 from transferbench.nets.importers import CONVENTIONS, FORMATS
 from transferbench.nets.importing import check_forms, import_file
-from transferbench.nets.inputs import InputLayer
+from transferbench.nets.inputs import DenseBackbone, InputLayer
 from transferbench.types import MEAN_RGB_ILSVRC, NetSpec, Preprocessing
 
 ORIGINALS = ("keras", "matconvnet", "caffe", "pytorch-bgr")
@@ -152,6 +152,29 @@ def test_torchvision_weights_score_as_torchvision_does(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("layer", "of_theirs"),
+    [
+        ("pool5", lambda net, x: net.features(x).mean(dim=(2, 3))),
+        ("fc6+relu", lambda net, x: net.classifier[:2](net.features(x).flatten(1))),
+        ("fc7+relu", lambda net, x: net.classifier[:5](net.features(x).flatten(1))),
+    ],
+)
+def test_every_layer_is_that_of_torchvisions_modules(tmp_path, layer, of_theirs):
+    torch.manual_seed(3)
+    theirs = SlimTorchvision().eval()
+    torch.save(theirs.state_dict(), tmp_path / "vgg11.pth")
+    weights = import_file(tmp_path / "vgg11.pth", "torchvision")
+    backbone = DenseBackbone(weights.build_any(), weights.header.preprocessing, layer=layer)
+    crops = torch.from_numpy(sample_image(64, 64))[None]
+    with torch.inference_mode():
+        expected = of_theirs(theirs, InputLayer(weights.header.preprocessing)(crops))
+        found = backbone(crops)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert backbone.n_dimensions == found.shape[1]
+    assert float(found.min()) >= 0  # after the ReLU
+
+
+@pytest.mark.parametrize(
     ("convention", "write"),
     [
         ("bgr-mean", lambda f, p, s: f.write_torch(p, f.bgr(s), (0, 3, 6))),
@@ -287,6 +310,18 @@ def test_a_blind_net_is_refused(foreign, state):
     dark["fc7.weight"] = -np.abs(state["fc7.weight"])
     with pytest.raises(WeightsError, match="describes the test image by zeros"):
         check_forms(foreign.weights_of(dark), "dark.pth")
+
+
+@pytest.mark.slow
+def test_a_file_of_full_size_is_net_d(foreign, tmp_path):
+    """138,357,544 parameters (the paper's Table 2 says 138 million), through the authors' own layout."""
+    whole = foreign.state_of(NetSpec(name="D"))
+    assert sum(array.size for array in whole.values()) == 138_357_544
+    path = foreign.write_caffe(tmp_path / "w.caffemodel", foreign.bgr(whole))
+    weights = import_file(path, "caffe")
+    path.unlink()
+    assert weights.header.net == NetSpec(name="D")
+    assert all(np.array_equal(weights.state[key].numpy(), array) for key, array in whole.items())
 
 
 def test_forms_that_disagree_are_refused(foreign, state, monkeypatch):

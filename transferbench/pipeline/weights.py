@@ -200,7 +200,8 @@ def _default(net: str, width: float | None, crop: int | None, home: Home) -> Cho
     fitting = [chosen for chosen in here if _fits(chosen.header.net, net, width, crop)]
     originals = [chosen for chosen in fitting if chosen.header.origin.get("original") is True]
     retrained = [chosen for chosen in fitting if chosen.header.origin.get("format") == "torchvision"]
-    for chosen in (*originals, *retrained):
+    others = fitting if net not in TABLE_1 else []
+    for chosen in (*originals, *retrained, *others):
         return chosen
     for path in finished_weights(home):
         header = read_header(path)
