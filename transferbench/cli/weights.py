@@ -159,7 +159,7 @@ def show_weights(name: str, home: Path, as_json: bool) -> None:
         ["mean", ", ".join(f"{value:g}" for value in given.mean)],
         ["deviation", ", ".join(f"{value:g}" for value in given.std)],
         ["class order", header.class_order],
-        *([f"origin: {key.replace('_', ' ')}", value] for key, value in header.origin.items()),
+        *([f"origin: {key.replace('_', ' ')}", value] for key, value in header.origin.items() if key != "training"),
         ["sha256", header.sha256],
         ["fingerprint", header.fingerprint or "none"],
     ]

@@ -159,7 +159,13 @@ def _train(run: Run, recipe: PretrainRecipe, device: str, progress: Progress) ->
         progress=progress,
     )
     lines = [asdict(line) for line in history]
-    origin = {"kind": "run", "recipe": run.name, "run": run.folder.name, "held_out_accuracy": history[-1].accuracy}
+    origin = {
+        "kind": "run",
+        "recipe": run.name,
+        "run": run.folder.name,
+        "held_out_accuracy": history[-1].accuracy,
+        "training": to_dict(recipe),
+    }
     save_weights(run.weights, stamped(from_net(net, preprocessing, source.labels.classes, origin)))
     document = {
         "format": "transferbench.run",

@@ -206,7 +206,7 @@ def fetch(name: str, home: Home, *, progress: Progress) -> Path:
     )
     path = import_weights(file, known.format, home, name=name, net=known.net, progress=progress)
     if not was_there:  # a file that somebody put there by hand stays
-        file.unlink()
+        file.unlink(missing_ok=True)
     return path
 
 
