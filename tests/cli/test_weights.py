@@ -169,11 +169,15 @@ def test_an_unknown_copy_is_not_called_the_papers(tb, home, foreign, state, tmp_
     assert "is not the published file vgg16-keras (553,467,096 bytes, md5 6437" in stolen.stderr
 
 
-def test_default_prefers_the_originals_then_torchvisions(tb, home, foreign, state, tmp_path, published):
+def test_default_prefers_the_originals_then_torchvisions(tb, home, foreign, state, tmp_path, published, monkeypatch):
     torchvision = foreign.write_torch(tmp_path / "tv.pth", state)
-    tb("weights", "import", torchvision, "--format", "torchvision", "--name", "a-tv")
-    chosen = choose(weights_choice("default"), home, net="D")
-    assert chosen.path == home.weights / "a-tv.safetensors"
+    tb("weights", "import", torchvision, "--format", "torchvision", "--name", "a-look-alike")
+    with pytest.raises(WeightsError, match="there are no weights of net D"):
+        choose(weights_choice("default"), home, net="D")
+    sha256 = hashlib.sha256(torchvision.read_bytes()).hexdigest()[:8]
+    monkeypatch.setitem(KNOWN, "vgg16-torchvision", replace(KNOWN["vgg16-torchvision"], sha256=sha256))
+    tb("weights", "import", torchvision, "--format", "torchvision")
+    assert choose(weights_choice("default"), home, net="D").path == home.weights / "vgg16-torchvision.safetensors"
     tb("weights", "fetch", "vgg16-caffe")
     assert choose(weights_choice("default"), home, net="D").path == home.weights / "vgg16-caffe.safetensors"
 

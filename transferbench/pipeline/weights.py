@@ -199,7 +199,7 @@ def _default(net: str, width: float | None, crop: int | None, home: Home) -> Cho
     here = [ChosenWeights(header=read_header(path), path=path) for path in stored(home).values()]
     fitting = [chosen for chosen in here if _fits(chosen.header.net, net, width, crop)]
     originals = [chosen for chosen in fitting if chosen.header.origin.get("original") is True]
-    retrained = [chosen for chosen in fitting if chosen.header.origin.get("format") == "torchvision"]
+    retrained = [chosen for chosen in fitting if chosen.header.origin.get("original") is False]
     others = fitting if net not in TABLE_1 else []
     for chosen in (*originals, *retrained, *others):
         return chosen
