@@ -37,5 +37,5 @@ def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_jso
     check(loaded)
     dataset = open_dataset(loaded.dataset)
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
-    folder, _ = evaluate_recipe(Path(recipe).stem, loaded, dataset, place, progress=bars, before=before)
+    folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before)
     print_report(report(place, folder), as_json=as_json)

@@ -28,5 +28,5 @@ def run(recipe: str, device: str, home: Path, as_json: bool) -> None:
     from transferbench.pipeline import run as pipeline
     from transferbench.recipe import Recipe, load
 
-    done = pipeline.run(Path(recipe).stem, load(recipe, Recipe), Home.at(home), device=device, progress=progress())
+    done = pipeline.run(recipe, load(recipe, Recipe), Home.at(home), device=device, progress=progress())
     print_report(done, as_json=as_json)

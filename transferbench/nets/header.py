@@ -103,16 +103,12 @@ class WeightsHeader:
             if header.pop("header_sha256") != _own_sha256({"format": FORMAT, "version": version, **header}):
                 msg = f"{where}: the header is damaged: it has changed since it was written. Make the file again."
                 raise WeightsError(msg)
-            preprocessing: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in header.pop("preprocessing").items()
-            }
             if header.get("class_order", "own") not in get_args(ClassOrder):
                 msg = f"{where}: class order {header['class_order']!r} is none of {', '.join(get_args(ClassOrder))}"
                 raise WeightsError(msg)
             return cls(
                 net=NetSpec(**header.pop("net")),
-                preprocessing=Preprocessing(**preprocessing),
+                preprocessing=Preprocessing.from_dict(header.pop("preprocessing")),
                 classes=tuple(header.pop("classes")),
                 **header,
             )
