@@ -118,8 +118,9 @@ def test_fetch_import_choose_show_and_verify(tb, home, published):
     assert verified.exit_code == 0
     assert "vgg16-caffe  ok" in verified.stdout
 
-    again = tb("weights", "fetch", "vgg16-caffe")
+    again = tb("weights", "fetch", "vgg16-caffe", "--json")
     assert again.stderr == f"reused: {path}\n"
+    assert json.loads(again.stdout) == {"vgg16-caffe": str(path)}
 
 
 def test_a_wrong_hash_leaves_nothing_under_the_final_name(tb, home, published, monkeypatch):
@@ -151,8 +152,8 @@ def test_offline_a_file_put_there_by_hand_is_used_and_kept(tb, home, published, 
 
 
 def test_a_recognised_file_gets_its_published_name_and_label(tb, home, published):
-    done = tb("weights", "import", published, "--format", "caffe")
-    assert done.stdout == f"{home.weights / 'vgg16-caffe.safetensors'}\n"
+    done = tb("weights", "import", published, "--format", "caffe", "--json")
+    assert json.loads(done.stdout) == {"vgg16-caffe": str(home.weights / "vgg16-caffe.safetensors")}
     assert read_header(home.weights / "vgg16-caffe.safetensors").label == "the paper's net D"
 
 

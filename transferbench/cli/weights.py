@@ -50,7 +50,8 @@ def list_weights(home: Path, as_json: bool) -> None:
 @weights.command("fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @home_option
-def fetch_weights(names: tuple[str, ...], home: Path) -> None:
+@json_option
+def fetch_weights(names: tuple[str, ...], home: Path, as_json: bool) -> None:
     """Download published weights, check them and import them.
 
     A download that was broken off goes on where it stopped. Without a network the message says which file to fetch
@@ -63,8 +64,13 @@ def fetch_weights(names: tuple[str, ...], home: Path) -> None:
     from transferbench.home import Home
     from transferbench.pipeline.store import fetch
 
+    paths = {}
     for name in names:
-        click.echo(fetch(name, Home.at(home), progress=progress()))
+        paths[name] = str(fetch(name, Home.at(home), progress=progress()))
+        if not as_json:
+            click.echo(paths[name])
+    if as_json:
+        print_json(paths)
 
 
 @weights.command("import")
@@ -82,6 +88,7 @@ def fetch_weights(names: tuple[str, ...], home: Path) -> None:
     "--class-order", type=click.Choice(_CLASS_ORDERS), help="Order of the outputs, where the format does not tell."
 )
 @home_option
+@json_option
 def import_weights(
     file: Path,
     kind: str,
@@ -90,6 +97,7 @@ def import_weights(
     convention: str | None,
     class_order: "ClassOrder | None",
     home: Path,
+    as_json: bool,
 ) -> None:
     """Import a weights file: convert it exactly, check it, and keep it under a name for --weights.
 
@@ -114,7 +122,10 @@ def import_weights(
         class_order=class_order,
         progress=progress(),
     )
-    click.echo(path)
+    if as_json:
+        print_json({path.stem: str(path)})
+    else:
+        click.echo(path)
 
 
 @weights.command("show")
