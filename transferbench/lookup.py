@@ -10,6 +10,9 @@ from transferbench.errors import UnknownNameError
 
 T = TypeVar("T")
 
+NET_SOURCES = ("timm:", "torchvision:")
+"""Beginnings of names of nets that other libraries make."""
+
 
 def lookup(kind: str, name: str, builtins: Mapping[str, T], group: str | None = None) -> T:
     """Find the object that a name stands for.
@@ -93,6 +96,25 @@ def net_names(table: Iterable[str]) -> list[str]:
         Sorted.
     """
     return sorted({*table} | _plugin_names("nets"))
+
+
+def is_net(name: str, table: Iterable[str]) -> bool:
+    """Tell whether a name can be that of a net.
+
+    Parameters
+    ----------
+    name : str
+        As the user wrote it.
+    table : iterable of str
+        The built-in names.
+
+    Returns
+    -------
+    bool
+        True for nets of Table 1 and of plugins, and for whatever begins with ``timm:`` or ``torchvision:``; whether
+        that library has the model is seen when it is made.
+    """
+    return name.startswith(NET_SOURCES) or name in net_names(table)
 
 
 def _plugin_names(kind: str) -> set[str]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from transferbench import builtin
 from transferbench.documents import Document, read_document, top_level_keys
 from transferbench.errors import DocumentError, UnknownNameError
-from transferbench.lookup import dataset_names, net_names, unknown
+from transferbench.lookup import NET_SOURCES, dataset_names, is_net, net_names, unknown
 from transferbench.types import Interpolation, NetSpec, Scales
 
 TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E")
@@ -25,7 +25,16 @@ def _known(kind: str, names: Callable[[], list[str]]) -> AfterValidator:
 
 
 DatasetName = Annotated[str, _known("dataset", dataset_names)]
-NetName = Annotated[str, _known("net", lambda: net_names(TABLE_1))]
+
+
+def _net_name(name: str) -> str:
+    if not is_net(name, TABLE_1):
+        raise ValueError(unknown("net", name, [*net_names(TABLE_1), *(f"{source}NAME" for source in NET_SOURCES)]))
+    return name
+
+
+NetName = Annotated[str, AfterValidator(_net_name)]
+Layer = Literal["fc7", "fc6", "pool5"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -66,6 +75,13 @@ class RunWeights(Document):
     recipe: str
 
 
+class NamedWeights(Document):
+    """Weights that were fetched or imported (`tb weights list`)."""
+
+    kind: Literal["named"]
+    name: str
+
+
 class FileWeights(Document):
     """Weights in a file of ours."""
 
@@ -86,13 +102,23 @@ class DefaultWeights(Document):
     kind: Literal["default"]
 
 
-WeightsChoice = Annotated[RunWeights | FileWeights | RandomWeights | DefaultWeights, Field(discriminator="kind")]
+WeightsChoice = Annotated[
+    RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights, Field(discriminator="kind")
+]
 
 
 class NetChoice(Net):
     """A net together with its weights."""
 
     weights: WeightsChoice
+    layer: Layer | None = None
+
+    @model_validator(mode="after")
+    def _only_table_1_has_layers(self) -> "NetChoice":
+        if self.layer is not None and self.name not in TABLE_1:
+            msg = f"layer is for the nets of Table 1; {self.name} has but one, its last features"
+            raise ValueError(msg)
+        return self
 
 
 class FeaturesOptions(Document):
@@ -106,7 +132,7 @@ class FeaturesOptions(Document):
     def _scales_ascend_and_reach_the_crop(self) -> "FeaturesOptions":
         smallest = Scales(self.scales).sides_px[0]
         for net in self.nets:
-            if smallest < net.crop:
+            if net.name in TABLE_1 and net.layer != "pool5" and smallest < net.crop:
                 msg = (
                     f"scale {smallest} is smaller than the crop of net {net.name}, so its dense form has "
                     f"no position; use {net.crop} or more"
@@ -208,6 +234,9 @@ class PretrainRecipe(Document):
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "PretrainRecipe":
+        if self.net.name not in TABLE_1:
+            msg = f"only nets of Table 1 ({', '.join(TABLE_1)}) are pretrained here, not {self.net.name}"
+            raise ValueError(msg)
         if self.short_side < self.net.crop:
             msg = f"short_side {self.short_side} is smaller than the crop of {self.net.crop} px"
             raise ValueError(msg)

@@ -222,6 +222,8 @@ class NetSpec:
         return int(self.crop // 2**N_POOLINGS)
 
     def __str__(self) -> str:
+        if ":" in self.name:  # another library's net comes in one size
+            return f"net {self.name}"
         shrunk = f" at width {self.width:g}, crop {self.crop}" if (self.width, self.crop) != (1.0, 224) else ""
         return f"net {self.name}{shrunk}"
 

@@ -15,19 +15,30 @@ if TYPE_CHECKING:
 @click.command()
 @recipe_option(required=False)
 @click.option("--dataset", metavar="NAME", help="Instead of a recipe: the dataset (`tb datasets list`) ...")
-@click.option("--net", default="D", show_default=True, metavar="NAME", help="... the net of Table 1 ...")
+@click.option(
+    "--net",
+    default="D",
+    show_default=True,
+    metavar="NAME",
+    help="... the net of Table 1, timm:NAME, torchvision:NAME or a plugin's; several as D,E ...",
+)
 @click.option(
     "--weights",
     default="default",
     show_default=True,
     metavar="WHICH",
-    help="... its weights: default, run:RECIPE, random[:SEED] or a file ...",
+    help="... its weights: default, a name (`tb weights list`), run:RECIPE, random[:SEED] or a file ...",
 )
 @click.option(
     "--scales",
     type=ScalesType(),
     metavar="SCALES",
     help="... short sides in px: 256..768 (steps of 128), 64..128:32 or 256,384 ...",
+)
+@click.option(
+    "--layer",
+    type=click.Choice(["fc7", "fc6", "pool5"]),
+    help="... for nets of Table 1 the layer, after its ReLU; fc7 unless said otherwise ...",
 )
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="... and whether to average with the mirrored image."
@@ -41,6 +52,7 @@ def extract(
     net: str,
     weights: str,
     scales: "Scales | None",
+    layer: str | None,
     flip: bool,
     device: str,
     home: Path,
@@ -51,7 +63,7 @@ def extract(
     Several processes may share the work: start the command again, here or on a machine that sees the same folder, or
     use torchrun, whose processes take a GPU each.
 
-    Either all that a recipe needs (--recipe), or one net at some scales (--dataset, --scales). What is in the cache is
+    Either all that a recipe needs (--recipe), or nets at some scales (--dataset, --scales). What is in the cache is
     not computed again.
 
     \b
@@ -72,7 +84,7 @@ def extract(
         msg = "--dataset needs --scales, for instance --scales 256..768"
         raise click.UsageError(msg)
     else:
-        opened, parts = pipeline.parts_of_options(dataset, net, weights, scales, flip=flip, home=place)
+        opened, parts = pipeline.parts_of_options(dataset, net, weights, scales, flip=flip, home=place, layer=layer)
     pipeline.extract(parts, opened, device=device, progress=progress())
     rows = [
         [part.title.split(" at ")[0], block.spec.short_side_px, len(block.ids), str(block.folder)]

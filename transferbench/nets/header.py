@@ -1,9 +1,10 @@
 """The header of a weights file: what the weights are, read without torch and without reading a tensor."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from safetensors import SafetensorError, safe_open
 
@@ -13,6 +14,9 @@ from transferbench.types import NetSpec, Preprocessing
 FORMAT = "transferbench.weights"
 FORMAT_VERSION = 1
 METADATA_KEY = "transferbench"
+
+ClassOrder = Literal["wnid", "ilsvrc-id", "own", "unknown"]
+"""Sorted WordNet ids (first n01440764), ILSVRC2012 ids (first n02119789), the names in `classes`, or not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,14 @@ class WeightsHeader:
         JSON values: where they come from and how they were made.
     sha256 : str
         Identity of the tensors.
+    class_order : {"wnid", "ilsvrc-id", "own", "unknown"}
+        What `classes` are.
+    label : str
+        For people: ``the paper's net D``, ``retrained, not the paper's``; empty for our own runs.
+    layer, positions : str
+        Which activations, and how they become one vector; empty for the nets of Table 1, where the recipe says it.
+    fingerprint : str
+        Of a descriptor by these weights, as `transferbench.nets.fingerprint` computes it; empty if never computed.
     """
 
     net: NetSpec
@@ -38,6 +50,11 @@ class WeightsHeader:
     classes: tuple[str, ...]
     origin: dict[str, Any]
     sha256: str
+    class_order: ClassOrder = "own"
+    label: str = ""
+    layer: str = ""
+    positions: str = ""
+    fingerprint: str = ""
 
     def to_json(self) -> str:
         """Serialise the header.
@@ -47,7 +64,9 @@ class WeightsHeader:
         str
             What stands in the safetensors metadata.
         """
-        return json.dumps({"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
+        # The tensors have their hash; this one finds a changed label or preprocessing.
+        content = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
+        return json.dumps({**content, "header_sha256": _own_sha256(content)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "WeightsHeader":
@@ -81,6 +100,12 @@ class WeightsHeader:
                     f"{FORMAT_VERSION}. Update transferbench."
                 )
                 raise WeightsError(msg)
+            if header.pop("header_sha256") != _own_sha256({"format": FORMAT, "version": version, **header}):
+                msg = f"{where}: the header is damaged: it has changed since it was written. Make the file again."
+                raise WeightsError(msg)
+            if header.get("class_order", "own") not in get_args(ClassOrder):
+                msg = f"{where}: class order {header['class_order']!r} is none of {', '.join(get_args(ClassOrder))}"
+                raise WeightsError(msg)
             return cls(
                 net=NetSpec(**header.pop("net")),
                 preprocessing=Preprocessing.from_dict(header.pop("preprocessing")),
@@ -90,6 +115,10 @@ class WeightsHeader:
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             msg = f"{where}: the header is damaged: {problem}"
             raise WeightsError(msg) from problem
+
+
+def _own_sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_header(path: Path) -> WeightsHeader:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from transferbench.nets import vgg
+from transferbench.nets.backbones import PooledNet
 from transferbench.nets.modules import VGG
 from transferbench.types import Preprocessing
 
@@ -81,22 +82,34 @@ class Classifier(nn.Module):
 
 
 class DenseBackbone(nn.Module):
-    """The paper's descriptor: the dense net's fc7 after ReLU, averaged over positions.
+    """The paper's descriptor: the dense net's fc7 after ReLU, averaged over positions; or that of another net or layer.
 
     Parameters
     ----------
-    net : VGG
+    net : VGG or PooledNet
         With its weights.
     preprocessing : Preprocessing
         Stored with the weights.
+    layer : str, default "fc7+relu"
+        Of a net of Table 1; another net has but one.
     """
 
-    def __init__(self, net: VGG, preprocessing: Preprocessing) -> None:
+    def __init__(self, net: VGG | PooledNet, preprocessing: Preprocessing, layer: str = "fc7+relu") -> None:
         super().__init__()
         self.inputs = InputLayer(preprocessing)
-        self.net = net.to(memory_format=torch.channels_last)
-        self.n_dimensions = vgg.fully_connected(net.spec)[1].outputs
+        self.net: VGG | PooledNet = net.to(memory_format=torch.channels_last)
+        self._layer = layer
         self.eval()
+
+    @property
+    def n_dimensions(self) -> int:
+        """Length of a descriptor of a net of Table 1; another net's is known when it has described something."""
+        if isinstance(self.net, PooledNet):
+            msg = "only the nets of Table 1 know their length beforehand"
+            raise TypeError(msg)
+        fc6, fc7, _ = vgg.fully_connected(self.net.spec)
+        last = vgg.blocks(self.net.spec)[-1][-1]
+        return {"fc7+relu": fc7, "fc6+relu": fc6, "pool5": last}[self._layer].outputs
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe images of one size.
@@ -111,7 +124,10 @@ class DenseBackbone(nn.Module):
         Tensor of shape (N, D)
             D is 4096 at the paper's width.
         """
-        return self.net.describe(self.inputs(images))
+        given = self.inputs(images)
+        if isinstance(self.net, PooledNet):
+            return self.net.describe(given)
+        return self.net.describe(given, self._layer)
 
 
 class PixelBackbone(nn.Module):

@@ -120,13 +120,15 @@ class VGG(nn.Module):
         scores: Tensor = self._conv("fc8")(self.dense_fc7(images))
         return scores.mean(dim=(2, 3))
 
-    def describe(self, images: Tensor) -> Tensor:
-        """Compute descriptors: fc7 after its ReLU, averaged over positions.
+    def describe(self, images: Tensor, layer: str = "fc7+relu") -> Tensor:
+        """Compute descriptors: the activations of a layer, averaged over positions.
 
         Parameters
         ----------
         images : Tensor of shape (N, 3, H, W)
             Preprocessed.
+        layer : {"fc7+relu", "fc6+relu", "pool5"}
+            The paper takes the first.
 
         Returns
         -------
@@ -137,7 +139,17 @@ class VGG(nn.Module):
         ----------
         Simonyan & Zisserman (2015), Appendix B.
         """
-        return self.dense_fc7(images).mean(dim=(2, 3))
+        match layer:
+            case "fc7+relu":
+                x = self.dense_fc7(images)
+            case "fc6+relu":
+                x = F.relu(self._conv("fc6")(self.trunk(images)))
+            case "pool5":
+                x = self.trunk(images)
+            case _:
+                msg = f"there is no layer {layer!r}"
+                raise ValueError(msg)
+        return x.mean(dim=(2, 3))
 
     def _conv(self, name: str) -> nn.Conv2d:
         layer: nn.Conv2d = self.get_submodule(name)  # type: ignore[assignment]

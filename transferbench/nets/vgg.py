@@ -48,6 +48,9 @@ TABLE_1: dict[str, Blocks] = {
 
 FC_WIDTH = 4096
 
+LAYERS = {"fc7": "fc7+relu", "fc6": "fc6+relu", "pool5": "pool5"}
+"""Names of ``--layer`` and of what comes out: fc7 and fc6 after their ReLU, and the last pooling, which follows one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -208,4 +208,7 @@ def _result(
 
 def _weights_records(variant: Variant) -> tuple[dict[str, Any], ...]:
     headers = [part.weights.header for part in variant.parts if part.weights is not None]
-    return tuple({"net": asdict(header.net), "sha256": header.sha256, "origin": header.origin} for header in headers)
+    return tuple(
+        {"net": asdict(header.net), "sha256": header.sha256, "label": header.label, "origin": header.origin}
+        for header in headers
+    )

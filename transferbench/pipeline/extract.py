@@ -9,11 +9,12 @@ from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data import Dataset, open_dataset
 from transferbench.data.images import rescale, rescaled_size
-from transferbench.errors import UnknownNameError
+from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.home import Home
-from transferbench.lookup import net_names, unknown
+from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.plan import Part, all_parts, part_of, variants
 from transferbench.pipeline.stage import Stage, timed
+from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
@@ -69,7 +70,7 @@ def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
 
 
 def parts_of_options(
-    dataset: str, net: str, weights: str, scales: Scales, *, flip: bool, home: Home
+    dataset: str, net: str, weights: str, scales: Scales, *, flip: bool, home: Home, layer: str | None = None
 ) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --dataset`` and its options mean.
 
@@ -78,27 +79,41 @@ def parts_of_options(
     dataset : str
         Name of the target.
     net : str
-        A net of Table 1.
+        A net of Table 1 or another, or several with commas between them.
     weights : str
-        As `weights_choice` reads it.
+        As `weights_choice` reads it: one for all nets, or one for each with commas between them.
     scales : Scales
         Short sides in px.
     flip : bool
         Whether to average with the mirrored image.
     home : Home
         The work folder.
+    layer : {"fc7", "fc6", "pool5"}, optional
+        Of the nets of Table 1.
 
     Returns
     -------
     tuple of Dataset and list of Part
-        What to look at, and the net to look with.
+        What to look at, and the nets to look with.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such net.
+    WeightsError
+        If nets and weights differ in number, or weights are not there.
     """
     opened = open_dataset(dataset)
-    known = net_names(TABLE_1)
-    if net not in known:
-        raise UnknownNameError(unknown("net", net, known))
-    chosen = choose(weights_choice(weights), home, net=net)
-    return opened, [part_of(chosen, scales, opened, home, flip=flip)]
+    nets, texts = net.split(","), weights.split(",")
+    for name in nets:
+        if not is_net(name, TABLE_1):
+            raise UnknownNameError(unknown("net", name, [*net_names(TABLE_1), *(f"{s}NAME" for s in NET_SOURCES)]))
+    if len(texts) not in {1, len(nets)}:
+        msg = f"--weights names {len(texts)} for {len(nets)} nets; give one for all or one for each"
+        raise WeightsError(msg)
+    texts = texts * len(nets) if len(texts) == 1 else texts
+    chosen = [choose(weights_choice(text), home, net=name) for name, text in zip(nets, texts, strict=True)]
+    return opened, [part_of(each, scales, opened, home, flip=flip, layer=layer) for each in chosen]
 
 
 def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: Progress) -> Stage:
@@ -139,6 +154,8 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
                 progress.say(f"reused: descriptors of {len(dataset.ids)} images by {part.title}")
             else:
                 stage.reused = False
+                if part.weights is not None and part.weights.path is not None:
+                    progress.say(f"weights: {describe(part.weights.header)} ({part.weights.path})")
                 _extract_part(part, dataset, device, progress)
     return stage
 
@@ -197,7 +214,9 @@ class _Extractor:
             self._engine = TorchEngine(PixelBackbone(part.blocks[0].spec.short_side_px), self.device)
         else:
             weights = part.weights.load()
-            self._engine = TorchEngine(DenseBackbone(weights.build(), weights.header.preprocessing), self.device)
+            layer = part.blocks[0].spec.layer
+            backbone = DenseBackbone(weights.build_any(), weights.header.preprocessing, layer=layer)
+            self._engine = TorchEngine(backbone, self.device)
 
     def shard(self, index: int, blocks: list[Block], task: Task) -> None:
         """Compute and publish one shard at the scales that lack it; every image is decoded once for all of them."""

@@ -1,6 +1,6 @@
 """What an experiment consists of: variants (the recipe and its floors), their nets, a cache block per scale."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transferbench.cache.block import Block
@@ -8,11 +8,13 @@ from transferbench.data import Dataset
 from transferbench.data.images import PIXELS_VERSION
 from transferbench.errors import WeightsError
 from transferbench.home import Home
+from transferbench.nets.vgg import LAYERS
 from transferbench.pipeline.weights import ChosenWeights, choose, draw
 from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe
-from transferbench.types import DescriptorSpec, NetSpec, Preprocessing, Scales
+from transferbench.types import N_POOLINGS, DescriptorSpec, NetSpec, Preprocessing, Scales
 
 PRETRAINED = "pretrained"
+GRID_PX = 2**N_POOLINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +88,18 @@ def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...
     options = recipe.features
     scales = Scales(options.scales)
     chosen = [choose(net.weights, home, net=net.name, width=net.width, crop=net.crop) for net in options.nets]
-    main = tuple(part_of(weights, scales, dataset, home, flip=options.flip) for weights in chosen)
-    result = [Variant(name=PRETRAINED, parts=main)]
+    layers = [net.layer for net in options.nets]
+
+    def laid_out(nets: Sequence[ChosenWeights]) -> tuple[Part, ...]:
+        pairs = zip(nets, layers, strict=True)
+        return tuple(part_of(w, scales, dataset, home, flip=options.flip, layer=layer) for w, layer in pairs)
+
+    result = [Variant(name=PRETRAINED, parts=laid_out(chosen))]
     for floor in recipe.floors:
         match floor:
             case RandomWeightsFloor():
                 drawn = [draw(w.header.net, w.header.preprocessing, floor.seed, home) for w in chosen]
-                result.append(
-                    Variant(
-                        name="random weights",
-                        parts=tuple(part_of(w, scales, dataset, home, flip=options.flip) for w in drawn),
-                    )
-                )
+                result.append(Variant(name="random weights", parts=laid_out(drawn)))
             case RawPixelsFloor():
                 result.append(
                     Variant(name="raw pixels", parts=(_pixels(floor.side, dataset, home, flip=options.flip),))
@@ -138,7 +140,9 @@ def blocks(layout: tuple[Variant, ...]) -> Iterator[Block]:
         yield from part.blocks
 
 
-def part_of(weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home, *, flip: bool) -> Part:
+def part_of(
+    weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home, *, flip: bool, layer: str | None = None
+) -> Part:
     """Lay out one net over scales.
 
     Parameters
@@ -153,6 +157,8 @@ def part_of(weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home
         The work folder.
     flip : bool
         Whether to average with the mirrored image.
+    layer : {"fc7", "fc6", "pool5"}, optional
+        Of a net of Table 1; fc7 when not given. Another net has but one.
 
     Returns
     -------
@@ -162,15 +168,19 @@ def part_of(weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home
     Raises
     ------
     WeightsError
-        If a scale is too small for the net.
+        If a scale is too small for the net, or the net has no such layer.
     """
-    if scales.sides_px[0] < weights.header.net.crop:
+    header = weights.header
+    if layer is not None and header.layer:
+        msg = f"layer {layer} is for the nets of Table 1; {header.net.name} gives {header.layer} alone"
+        raise WeightsError(msg)
+    smallest = GRID_PX if layer == "pool5" else header.net.crop
+    if scales.sides_px[0] < smallest:
         msg = (
-            f"scale {scales.sides_px[0]} is smaller than the crop of {weights.header.net}, so its dense "
-            f"form has no position; use {weights.header.net.crop} or more"
+            f"scale {scales.sides_px[0]} is smaller than the crop of {header.net}, so its dense "
+            f"form has no position; use {smallest} or more"
         )
         raise WeightsError(msg)
-    header = weights.header
     spec = DescriptorSpec(
         dataset=dataset.record.name,
         images_sha256=dataset.images_sha256,
@@ -179,6 +189,8 @@ def part_of(weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home
         preprocessing=header.preprocessing,
         short_side_px=scales.sides_px[0],
         flip=flip,
+        layer=header.layer or LAYERS[layer or "fc7"],
+        positions=header.positions or "mean",
         pixels_version=PIXELS_VERSION,
     )
     return Part(weights=weights, blocks=tuple(Block.of(home.features, spec.at(side), dataset.ids) for side in scales))

@@ -121,6 +121,7 @@ def accuracy(run: Run) -> float:
 def _train(run: Run, recipe: PretrainRecipe, device: str, progress: Progress) -> None:
     # torch takes two seconds to import; a finished run never needs it.
     from transferbench.extraction.engine import choose_device
+    from transferbench.nets.importing import stamped
     from transferbench.nets.inputs import Classifier
     from transferbench.nets.modules import VGG, initialise
     from transferbench.nets.weights import from_net, save_weights
@@ -158,8 +159,14 @@ def _train(run: Run, recipe: PretrainRecipe, device: str, progress: Progress) ->
         progress=progress,
     )
     lines = [asdict(line) for line in history]
-    origin = {"kind": "run", "recipe": run.name, "run": run.folder.name, "held_out_accuracy": history[-1].accuracy}
-    save_weights(run.weights, from_net(net, preprocessing, source.labels.classes, origin))
+    origin = {
+        "kind": "run",
+        "recipe": run.name,
+        "run": run.folder.name,
+        "held_out_accuracy": history[-1].accuracy,
+        "training": to_dict(recipe),
+    }
+    save_weights(run.weights, stamped(from_net(net, preprocessing, source.labels.classes, origin)))
     document = {
         "format": "transferbench.run",
         "version": 1,

@@ -11,14 +11,25 @@ from transferbench.errors import WeightsError
 from transferbench.files import publish
 from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader, read_header
+from transferbench.nets.known import KNOWN
 from transferbench.pipeline.runs import Run, finished_weights
-from transferbench.recipe import DefaultWeights, FileWeights, PretrainRecipe, RandomWeights, RunWeights, load
+from transferbench.pipeline.store import file_name, find, stored
+from transferbench.recipe import (
+    TABLE_1,
+    DefaultWeights,
+    FileWeights,
+    NamedWeights,
+    PretrainRecipe,
+    RandomWeights,
+    RunWeights,
+    load,
+)
 from transferbench.types import NetSpec, Preprocessing, sha256_of
 
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights
 
-Choice = RunWeights | FileWeights | RandomWeights | DefaultWeights
+Choice = RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +80,12 @@ def weights_choice(text: str) -> Choice:
     Parameters
     ----------
     text : str
-        ``default``, ``run:RECIPE``, ``random``, ``random:SEED``, or the path of a weights file.
+        ``default``, ``run:RECIPE``, ``random``, ``random:SEED``, a name (`tb weights list`), or the path of a weights
+        file: anything with a slash or ending in ``.safetensors``.
 
     Returns
     -------
-    RunWeights, FileWeights, RandomWeights or DefaultWeights
+    RunWeights, NamedWeights, FileWeights, RandomWeights or DefaultWeights
         What is meant; whether it is there is seen by `choose`.
 
     Raises
@@ -91,7 +103,9 @@ def weights_choice(text: str) -> Choice:
             msg = f"--weights {text}: the seed must be a whole number, as in random:1"
             raise WeightsError(msg)
         return RandomWeights(kind="random", seed=int(rest or 0))
-    return FileWeights(kind="file", path=text)
+    if "/" in text or text.endswith(".safetensors"):
+        return FileWeights(kind="file", path=text)
+    return NamedWeights(kind="named", name=text)
 
 
 def choose(
@@ -101,7 +115,7 @@ def choose(
 
     Parameters
     ----------
-    choice : RunWeights, FileWeights, RandomWeights or DefaultWeights
+    choice : RunWeights, NamedWeights, FileWeights, RandomWeights or DefaultWeights
         As the recipe or the option says.
     home : Home
         The work folder.
@@ -125,13 +139,16 @@ def choose(
     match choice:
         case RunWeights():
             found = _of_run(choice.recipe, home)
+        case NamedWeights():
+            path = find(choice.name, home)
+            found = ChosenWeights(header=read_header(path), path=path)
         case FileWeights():
             path = Path(choice.path).expanduser()
             found = ChosenWeights(header=read_header(path), path=path)
         case RandomWeights():
             return draw(NetSpec(name=net, width=width or 1.0, crop=crop or 224), Preprocessing(), choice.seed, home)
         case DefaultWeights():
-            found = _newest(net, width, crop, home)
+            found = _default(net, width, crop, home)
     if not _fits(found.header.net, net, width, crop):
         msg = f"{found.path}: holds {found.header.net}; {_wanted(net, width, crop)} is asked for"
         raise WeightsError(msg)
@@ -158,7 +175,7 @@ def draw(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> 
         The same tensors for the same arguments.
     """
     key = sha256_of({"net": asdict(spec), "preprocessing": asdict(preprocessing), "seed": seed})
-    path = home.weights / "random" / f"{spec.name}-{key[:16]}.json"
+    path = home.weights / "random" / f"{file_name(spec.name)}-{key[:16]}.json"
     if path.is_file():
         return ChosenWeights(header=WeightsHeader.from_json(path.read_text(encoding="utf-8"), str(path)), path=None)
     from transferbench.nets.weights import random_weights
@@ -177,25 +194,46 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
     return ChosenWeights(header=read_header(run.weights), path=run.weights)
 
 
-def _newest(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:
+def _default(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:
+    """Take the authors' own weights, else torchvision's of that net, else those of the newest own run."""
+    here = [ChosenWeights(header=read_header(path), path=path) for path in stored(home).values()]
+    fitting = [chosen for chosen in here if _fits(chosen.header.net, net, width, crop)]
+    originals = [chosen for chosen in fitting if chosen.header.origin.get("original") is True]
+    retrained = [chosen for chosen in fitting if chosen.header.origin.get("original") is False]
+    others = fitting if net not in TABLE_1 else []
+    for chosen in (*originals, *retrained, *others):
+        return chosen
     for path in finished_weights(home):
         header = read_header(path)
         if _fits(header.net, net, width, crop):
             return ChosenWeights(header=header, path=path)
-    msg = (
-        f"there are no weights of {_wanted(net, width, crop)} in {home.root}.\n"
-        f"  Train some:        tb pretrain --net {net}\n"
-        "  Or name a file:    --weights FILE.safetensors\n"
-        "  Or measure a floor: --weights random"
-    )
-    raise WeightsError(msg)
+    fetchable = {known.label: name for name, known in reversed(KNOWN.items()) if known.net == net}
+    if net not in TABLE_1:
+        msg = (
+            f"there are no weights of {net} in {home.root}.\n  Fetch them: tb weights fetch {net}\n"
+            "  Or measure a floor: --weights random"
+        )
+        raise WeightsError(msg)
+    paper_sized = {width, crop} <= {None, 1.0, 224}
+    lines = [
+        f"there are no weights of {_wanted(net, width, crop)} in {home.root}.",
+        *(f"  Fetch {label}: tb weights fetch {name}" for label, name in reversed(fetchable.items()) if paper_sized),
+        f"  Train some: tb pretrain --net {net}",
+        "  Or name a file: --weights FILE.safetensors",
+        "  Or measure a floor: --weights random",
+    ]
+    raise WeightsError("\n".join(lines))
 
 
 def _fits(spec: NetSpec, net: str, width: float | None, crop: int | None) -> bool:
+    if net not in TABLE_1:  # it comes in one size
+        return spec.name == net
     return spec.name == net and width in {None, spec.width} and crop in {None, spec.crop}
 
 
 def _wanted(net: str, width: float | None, crop: int | None) -> str:
     return (
-        f"net {net}" if width is None and crop is None else str(NetSpec(name=net, width=width or 1.0, crop=crop or 224))
+        f"net {net}"
+        if (width is None and crop is None) or net not in TABLE_1
+        else str(NetSpec(name=net, width=width or 1.0, crop=crop or 224))
     )

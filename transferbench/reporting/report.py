@@ -255,4 +255,4 @@ def _stage_rows(result: Result) -> Sequence[Sequence[str]]:
 
 
 def _origin(origin: dict[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in origin.items())
+    return ", ".join(f"{name} {value}" for name, value in origin.items() if not isinstance(value, dict))

@@ -1,0 +1,150 @@
+"""Nets beside those of Table 1, several nets, other layers: through the command line, to a result."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+
+RECIPE = """\
+# A plugin's net on the digits, with random weights
+version: 1
+dataset: digits
+features:
+  nets:
+    - {name: tiny, weights: {kind: random, seed: 3}}
+    - {name: A, width: 0.015625, crop: 32, weights: {kind: random, seed: 3}, layer: pool5}
+  scales: [32]
+  flip: false
+aggregate: {kind: stack, l2: both}
+svm: {loss: squared_hinge, C: [1]}
+claims: null
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """The example of docs/adding-a-net.md, installed: its module and the metadata that pip would write."""
+    document = (TOP / "docs" / "adding-a-net.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    (entry,) = re.findall(r'transferbench\.nets"\]\n(tiny = .*?)\n', document)
+    site = tmp_path / "site"
+    metadata = site / "tiny_net-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (site / "tiny_net.py").write_text(code)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-net\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[transferbench.nets]\n{entry.replace(chr(34), '')}\n")
+    assert len(code.splitlines()) <= 32
+    return site
+
+
+@pytest.fixture
+def tb(tmp_path):
+    def run(*args, site=None):
+        environment = {**os.environ, "TB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site) if site else "", str(TOP)]))
+        done = subprocess.run(
+            [sys.executable, "-m", "transferbench", *map(str, args)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=300,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+def first_rows(home):
+    path = next(home.rglob("rows-00000.h5"))
+    with h5py.File(path) as file:
+        return np.array(file["descriptors"])
+
+
+@pytest.mark.slow
+def test_the_documented_plugin_runs_from_images_to_a_score(tb, plugin, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    done = tb("run", "tiny.yaml", site=plugin)
+    assert done.returncode == 0, done.stderr
+    assert "net tiny" in done.stdout
+    blocks = sorted(path.parent.name for path in (tmp_path / "home" / "features" / "digits").glob("*/q*"))
+    assert [name.split("-")[0] for name in blocks] == ["A", "tiny"]
+    assert "extracting net A" not in tb("run", "tiny.yaml", site=plugin).stderr  # all of it is reused
+    gone = tb("run", "tiny.yaml")
+    assert gone.returncode == 1
+    assert "unknown net 'tiny'" in gone.stderr
+
+
+def test_a_timm_net_is_extracted_at_two_scales(tb, tmp_path):
+    done = tb(
+        "extract",
+        "--dataset",
+        "digits",
+        "--net",
+        "timm:test_resnet",
+        "--weights",
+        "random",
+        "--scales",
+        "32,64",
+        "--no-flip",
+    )
+    assert done.returncode == 0, done.stderr
+    assert first_rows(tmp_path / "home").shape[0] == 256
+
+
+def test_several_nets_with_a_weights_choice_each(tb, tmp_path):
+    done = tb(
+        "extract", "--dataset", "digits", "--net", "timm:test_resnet,timm:test_vit", "--weights", "random:1,random:2",
+        "--scales", "32", "--no-flip", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "home" / "features" / "digits").iterdir()) == [
+        "timm:test_resnet",
+        "timm:test_vit",
+    ]
+    unequal = tb("extract", "--dataset", "digits", "--net", "D,E,C", "--weights", "a,b", "--scales", "256")
+    assert (unequal.returncode, "--weights names 2 for 3 nets" in unequal.stderr) == (1, True)
+
+
+def test_weights_that_cannot_be_had_offline_are_one_clear_message(tb, tmp_path):
+    done = tb("weights", "fetch", "timm:test_resnet")
+    assert done.returncode == 1
+    assert "the weights of timm:test_resnet cannot be had" in done.stderr
+    assert f"copy what it writes to {tmp_path}/home/weights/timm-test_resnet.safetensors" in done.stderr
+    missing = tb("extract", "--dataset", "digits", "--net", "timm:test_resnet", "--scales", "32")
+    assert "Fetch them: tb weights fetch timm:test_resnet" in missing.stderr
+
+
+def test_a_layer_of_a_net_that_has_but_one_is_refused(tb):
+    done = tb(
+        "extract", "--dataset", "digits", "--net", "timm:test_resnet", "--weights", "random", "--layer", "fc6",
+        "--scales", "32",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "layer fc6 is for the nets of Table 1; timm:test_resnet gives last features alone" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_plugins_weights_are_fetched_and_verified(tb, plugin, tmp_path):
+    absent = tb("weights", "fetch", "tiny", site=plugin)
+    assert absent.returncode == 1
+    assert "the weights of tiny cannot be had" in absent.stderr
+    make = (
+        "import tiny_net, torch; torch.manual_seed(1); torch.save(tiny_net.tiny(False).module.state_dict(), 'tiny.pth')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugin), str(TOP)])}
+    subprocess.run([sys.executable, "-c", make], check=True, cwd=tmp_path, env=environment)
+    assert tb("weights", "fetch", "tiny", site=plugin).returncode == 0
+    assert "tiny     ok" in tb("weights", "verify", site=plugin).stdout
+    done = tb("extract", "--dataset", "digits", "--net", "tiny", "--scales", "32", "--no-flip", site=plugin)
+    assert done.returncode == 0, done.stderr
+    assert "published weights of tiny" in done.stderr
