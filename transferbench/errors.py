@@ -10,6 +10,7 @@ TransferbenchError
 ├── FeatureError       a descriptor is zero or not finite, or descriptors do not belong together
 ├── EvaluationError    labels, splits or settings from which no score can be computed
 ├── DeviceError        the device that was asked for is not there
+├── DownloadError      a file cannot be fetched, or is not the one that was meant
 ├── ResultError        a stored result is missing or damaged
 └── StorageError       a file cannot be written: disk full, no permission, locked by another process
 
@@ -55,6 +56,10 @@ class EvaluationError(TransferbenchError):
 
 class DeviceError(TransferbenchError):
     """The device that was asked for is not there."""
+
+
+class DownloadError(TransferbenchError):
+    """A file cannot be fetched: offline, moved, broken off, or not the one that was meant."""
 
 
 class ResultError(TransferbenchError):

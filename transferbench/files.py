@@ -50,6 +50,50 @@ def publish(path: Path, data: bytes) -> None:
         raise
 
 
+def publish_file(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, so that readers see the whole of it or none of it.
+
+    Parameters
+    ----------
+    temporary : Path
+        Complete and closed, on the same disk as `path`.
+    path : Path
+        Where it is to appear.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    with storing(path, temporary.stat().st_size):
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def storing(path: Path, n_bytes: int) -> Iterator[None]:
+    """Say clearly why a file cannot be written.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    n_bytes : int
+        How much room it needs.
+
+    Raises
+    ------
+    StorageError
+        Instead of the `OSError` of the body.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise StorageError(_explain(path, n_bytes, problem)) from problem
+
+
 def sweep(folder: Path) -> int:
     """Remove the temporary files that killed processes of this machine left in a folder.
 
