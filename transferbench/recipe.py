@@ -24,7 +24,16 @@ def _known(kind: str, names: Callable[[], list[str]]) -> AfterValidator:
     return AfterValidator(check)
 
 
-DatasetName = Annotated[str, _known("dataset", dataset_names)]
+OWN_DATA = ("imagefolder:", "csv:")
+
+
+def _known_dataset(name: str) -> str:
+    if not name.startswith(OWN_DATA) and name not in (known := dataset_names()):
+        raise ValueError(unknown("dataset", name, [*known, *(f"{prefix}PATH" for prefix in OWN_DATA)]))
+    return name
+
+
+DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 NetName = Annotated[str, _known("net", lambda: net_names(TABLE_1))]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]

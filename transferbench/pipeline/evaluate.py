@@ -10,7 +10,7 @@ from typing import Any
 from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data import Dataset
-from transferbench.errors import CacheError
+from transferbench.errors import CacheError, EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, aggregate
 from transferbench.evaluation.protocol import Evaluation, SplitResult, evaluate
 from transferbench.evaluation.svm import Liblinear, Solver
@@ -28,7 +28,7 @@ from transferbench.reporting.result import (
     find_equal,
     save_result,
 )
-from transferbench.types import Split, sha256_of
+from transferbench.types import ClassLabels, Split, sha256_of
 
 EVALUATION_VERSION = 1
 """Raised when a change of the evaluation code changes a score."""
@@ -137,6 +137,9 @@ def _score(
     variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
 ) -> VariantScore:
     nets = [[block.read() for block in part.blocks] for part in variant.parts]
+    if not isinstance(dataset.labels, ClassLabels):
+        msg = f"{dataset.record.name} has several labels per image, which this version cannot evaluate"
+        raise EvaluationError(msg)
     features = aggregate(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
     found = evaluate(
         features, dataset.labels, splits, solver, recipe.svm.C, done=partial(task.advance, note=variant.name)
@@ -191,6 +194,7 @@ def _result(
         dataset=dataset.record.name,
         dataset_title=dataset.record.title,
         metric=dataset.record.metric,
+        limit=dataset.limit,
         classes=dataset.labels.classes,
         scores=scores,
         solver=solver.name,

@@ -5,11 +5,12 @@ from contextlib import ExitStack
 
 from transferbench import environment
 from transferbench.cache.block import Block
-from transferbench.data import Dataset, open_dataset
+from transferbench.data import Dataset
 from transferbench.data.images import rescale, rescaled_size
 from transferbench.errors import UnknownNameError
 from transferbench.home import Home
 from transferbench.lookup import net_names, unknown
+from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.plan import Part, all_parts, part_of, variants
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.weights import choose, weights_choice
@@ -42,7 +43,7 @@ def extract_recipe(recipe: Recipe, dataset: Dataset, home: Home, *, device: str,
     return extract(all_parts(variants(recipe, dataset, home)), dataset, device=device, progress=progress)
 
 
-def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
+def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --recipe`` means.
 
     Parameters
@@ -51,6 +52,8 @@ def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
         A shipped recipe or a path.
     home : Home
         The work folder.
+    data : DataOptions
+        Where the images are, and how many are wanted.
 
     Returns
     -------
@@ -58,12 +61,12 @@ def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
         What to look at, and the nets to look with.
     """
     recipe = load(name, Recipe)
-    dataset = open_dataset(recipe.dataset)
+    dataset = target(recipe.dataset, home, data)
     return dataset, all_parts(variants(recipe, dataset, home))
 
 
 def parts_of_options(
-    dataset: str, net: str, weights: str, scales: Scales, *, flip: bool, home: Home
+    dataset: str, net: str, weights: str, scales: Scales, *, flip: bool, home: Home, data: DataOptions = WHOLE
 ) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --dataset`` and its options mean.
 
@@ -81,13 +84,15 @@ def parts_of_options(
         Whether to average with the mirrored image.
     home : Home
         The work folder.
+    data : DataOptions
+        Where the images are, and how many are wanted.
 
     Returns
     -------
     tuple of Dataset and list of Part
         What to look at, and the net to look with.
     """
-    opened = open_dataset(dataset)
+    opened = target(dataset, home, data)
     known = net_names(TABLE_1)
     if net not in known:
         raise UnknownNameError(unknown("net", net, known))

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from transferbench.data import open_dataset
 from transferbench.home import Home
 from transferbench.pipeline.check import check
+from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.evaluate import evaluate_recipe
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.pretrain import pretrain
@@ -14,7 +14,7 @@ from transferbench.progress import Progress
 from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, load
 
 
-def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress) -> Report:
+def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, data: DataOptions = WHOLE) -> Report:
     """Pretrain, extract, evaluate and report.
 
     Parameters
@@ -29,6 +29,8 @@ def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progres
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
+    data : DataOptions
+        Where the target's images are, and how many are wanted.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progres
     ):
         _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
         stages.append(stage)
-    dataset = open_dataset(recipe.dataset)
+    dataset = target(recipe.dataset, home, data)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
     folder, _ = evaluate_recipe(name, recipe, dataset, home, progress=progress, before=stages)
     return report(home, folder)
