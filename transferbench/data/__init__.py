@@ -18,6 +18,7 @@ from transferbench.data.record import (
     CocoLayout,
     DatasetRecord,
     IlsvrcLayout,
+    Pretraining,
     VocActionLayout,
     VocLayout,
     is_own,
@@ -90,11 +91,7 @@ def open_dataset(name: str, place: Place) -> Dataset:
     """
     if is_own(name):
         return SurveyedDataset(survey(name, place), place)
-    dataset = lookup("dataset", name, _recorded(), "transferbench.datasets")(place)
-    if dataset.record.protocol.kind == "pretraining":
-        msg = f"{name} is a dataset to pretrain on (tb pretrain); it has no splits for a transfer experiment"
-        raise DatasetError(msg)
-    return dataset
+    return lookup("dataset", name, _recorded(), "transferbench.datasets")(place)
 
 
 def open_source(name: str, place: Place) -> Source:
@@ -180,7 +177,11 @@ def _recorded() -> Mapping[str, Callable[[Place], Dataset]]:
 
 def _opener(name: str) -> Callable[[Place], Dataset]:
     def opened(place: Place) -> Dataset:
-        if isinstance(load_record(name).layout, BundledLayout):
+        record = load_record(name)
+        if isinstance(record.protocol, Pretraining):
+            msg = f"{name} is a dataset to pretrain on (tb pretrain); it has no splits for a transfer experiment"
+            raise DatasetError(msg)
+        if isinstance(record.layout, BundledLayout):
             return Digits("target", place)
         return SurveyedDataset(survey(name, place), place)
 

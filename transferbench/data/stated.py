@@ -102,15 +102,14 @@ def _compare_classes(survey: Survey, part: str) -> Finding:
 
 
 def _compare_sizes(survey: Survey) -> list[Finding]:
-    sizes, labels = survey.record.class_sizes, survey.labels
-    if not isinstance(labels, ClassLabels) or not labels.by_id:
+    """Look at the smallest and the largest class of the first part: all images, or the training images."""
+    sizes = survey.record.class_sizes
+    part = next(iter(survey.record.parts))
+    if not isinstance(survey.labels, ClassLabels) or not survey.parts.get(part):
         return []
-    counts = Counter(labels.by_id.values())
+    counts = {name: positive for name, (positive, _) in class_totals(survey, part).items()}
     smallest, largest = min(counts.items(), key=lambda c: c[1]), max(counts.items(), key=lambda c: c[1])
-    sentence = (
-        f"class sizes from {smallest[1]:,} ({labels.classes[smallest[0]]}) to {largest[1]:,} "
-        f"({labels.classes[largest[0]]})"
-    )
+    sentence = f"class sizes of {part} from {smallest[1]:,} ({smallest[0]}) to {largest[1]:,} ({largest[0]})"
     if sizes is None:
         return [Finding("info", sentence)]
     expected = f"{sizes.smallest:,} to {sizes.largest:,}" if sizes.largest else f"{sizes.smallest:,} for the smallest"
