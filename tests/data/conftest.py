@@ -5,6 +5,7 @@ Records are the shipped ones with other counts, written to a folder that TB_DATA
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,18 +61,19 @@ def tb(tmp_path, monkeypatch) -> Callable[..., Result]:
 
 @pytest.fixture
 def record(tmp_path, monkeypatch) -> Callable[..., Path]:
-    """Write a copy of a shipped record with some keys changed, and have it found before the shipped one."""
+    """Change some keys of a record, in a copy that is found before the shipped one; None removes a key."""
     folder = tmp_path / "records"
     folder.mkdir()
     monkeypatch.setenv("TB_DATASETS", str(folder))
 
-    def write(name: str, base: str | None = None, **changes: Any) -> Path:
-        shipped = builtin.folder("datasets") / (base or name) / "dataset.yaml"
-        content = yaml.safe_load(shipped.read_text(encoding="utf-8")) | {"name": name} | changes
+    def write(name: str, **changes: Any) -> Path:
+        target = folder / name
+        if not target.exists():
+            shutil.copytree(builtin.folder("datasets") / name, target)
+        content = yaml.safe_load((target / "dataset.yaml").read_text(encoding="utf-8")) | changes
         content = {key: value for key, value in content.items() if value is not None}
-        (folder / name).mkdir(exist_ok=True)
-        (folder / name / "dataset.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        return folder / name
+        (target / "dataset.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return target
 
     return write
 

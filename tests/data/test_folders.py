@@ -162,7 +162,7 @@ def test_own_parts_are_kept(pets):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda root: None, "there is no such folder"),
+        (lambda _root: None, "there is no such folder"),
         (lambda root: (root / "only").mkdir(parents=True), "0 class"),
         (lambda root: [(root / n).mkdir(parents=True) for n in ("train", "cat")], "neither test nor val"),
     ],

@@ -68,7 +68,7 @@ def larger_bomb(path):
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_text("<html>not found</html>"), "is neither a JPEG nor a PNG image"),
         (lambda path: Image.new("RGB", (4, 4)).save(path, "GIF"), "is neither a JPEG nor a PNG image"),
-        (lambda path: None, "there is no such image"),
+        (lambda _path: None, "there is no such image"),
         (lambda path: path.mkdir(), "is damaged"),
     ],
 )
