@@ -43,7 +43,7 @@ docs: $(INSTALLED) ## Write the generated documents anew
 	$(BIN)/python docs/generate.py
 
 smoke: $(INSTALLED) ## Build the wheel, install it into a fresh environment, run it from another folder
-	$(BIN)/python docs/smoke.py
+	$(BIN)/python tests/smoke.py
 
 clean: ## Remove what was built and installed; descriptors and results in TB_HOME stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

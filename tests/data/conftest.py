@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_sample_images
@@ -45,16 +45,15 @@ def photo(photographs) -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def tb(tmp_path, monkeypatch) -> Callable[..., Result]:
-    """Run the command line in a work folder of the test's own."""
+def call(tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """Run the command line in this process, in the same work folder as `tb`: what it prints is what counts here."""
     monkeypatch.setenv("TB_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TB_DATA_DIR", raising=False)
 
-    def run(*arguments: object) -> Result:
+    def run(*arguments: object) -> SimpleNamespace:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return result
+        return SimpleNamespace(code=result.exit_code, out=result.stdout, err=result.stderr)
 
     return run
 

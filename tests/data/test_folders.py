@@ -53,12 +53,12 @@ def test_splits_differ_from_each_other(caltech101):
     assert len({split.sha256 for split in splits}) == 3
 
 
-def test_a_missing_class_and_a_foreign_one_are_named(caltech101, tb):
+def test_a_missing_class_and_a_foreign_one_are_named(caltech101, call):
     (caltech101.root / "Faces").rename(caltech101.root / "Gesichter")
-    result = tb("datasets", "check", "caltech101", "--data-dir", caltech101.folder)
-    assert result.exit_code == 1
-    assert "Gesichter is no class of caltech101" in result.stdout
-    assert "1 class, Faces" in result.stdout
+    result = call("datasets", "check", "caltech101", "--data-dir", caltech101.folder)
+    assert result.code == 1
+    assert "Gesichter is no class of caltech101" in result.out
+    assert "1 class, Faces" in result.out
 
 
 def test_one_image_less_than_published_is_refused(caltech256):
@@ -131,15 +131,15 @@ def pets(tmp_path, photo):
     return root
 
 
-def test_an_own_folder_gets_splits_that_fit_its_size(pets, tb):
+def test_an_own_folder_gets_splits_that_fit_its_size(pets, call):
     dataset = open_dataset(f"imagefolder:{pets}", Place(folder=pets))
     assert dataset.labels.classes == ("cat", "dog")
     assert "dog/puppies/0.jpeg" in dataset.ids
     assert {len(split.train) for split in dataset.splits()} == {8}  # half of each class
     assert dataset.record.name == "imagefolder-my_pets"
-    result = tb("datasets", "check", f"imagefolder:{pets}")
-    assert result.exit_code == 0
-    assert "notes.txt" in result.stdout
+    result = call("datasets", "check", f"imagefolder:{pets}")
+    assert result.code == 0
+    assert "notes.txt" in result.out
 
 
 def test_own_parts_are_kept(pets):
@@ -167,9 +167,9 @@ def test_own_parts_are_kept(pets):
         (lambda root: [(root / n).mkdir(parents=True) for n in ("train", "cat")], "neither test nor val"),
     ],
 )
-def test_own_folders_of_no_known_form_are_explained(tmp_path, tb, make, told):
+def test_own_folders_of_no_known_form_are_explained(tmp_path, call, make, told):
     make(tmp_path / "own")
-    result = tb("datasets", "splits", f"imagefolder:{tmp_path / 'own'}")
-    assert result.exit_code == 1
-    assert told in result.stderr
-    assert "Traceback" not in result.stderr
+    result = call("datasets", "splits", f"imagefolder:{tmp_path / 'own'}")
+    assert result.code == 1
+    assert told in result.err
+    assert "Traceback" not in result.err

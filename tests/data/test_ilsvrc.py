@@ -64,11 +64,11 @@ def test_folders_sorted_by_the_wrong_order_are_refused(ilsvrc):
         opened(ilsvrc)
 
 
-def test_a_flat_val_without_a_kit_is_explained(ilsvrc, tb):
+def test_a_flat_val_without_a_kit_is_explained(ilsvrc, call):
     shutil.rmtree(ilsvrc.folder / "ILSVRC2012_devkit_t12")
-    result = tb("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder)
-    assert result.exit_code == 1
-    assert "val is flat and there is no development kit that labels it" in result.stdout
+    result = call("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder)
+    assert result.code == 1
+    assert "val is flat and there is no development kit that labels it" in result.out
 
 
 def test_both_forms_of_val_at_once_are_refused(ilsvrc):
@@ -84,14 +84,14 @@ def test_the_blacklist_counts_from_one(ilsvrc):
     )
 
 
-def test_a_png_named_jpeg_and_a_cmyk_photograph_are_read_by_content(ilsvrc, tb):
+def test_a_png_named_jpeg_and_a_cmyk_photograph_are_read_by_content(ilsvrc, call):
     source = opened(ilsvrc)
     assert source.image("train/n01440764/n01440764_1.JPEG").mode == "RGB"
     assert source.image("train/n02119789/n02119789_1.JPEG").mode == "RGB"
-    result = tb("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder)
-    assert result.exit_code == 0
-    assert "1 file, n01440764_1.JPEG, of another format than its name" in result.stdout
-    assert "1 CMYK" in result.stdout
+    result = call("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder)
+    assert result.code == 0
+    assert "1 file, n01440764_1.JPEG, of another format than its name" in result.out
+    assert "1 CMYK" in result.out
 
 
 def test_kaggles_tree_is_known(ilsvrc, tmp_path):

@@ -67,14 +67,14 @@ def test_a_bad_table_is_explained(table, text, told):
     assert told in str(raised.value)
 
 
-def test_missing_and_unreadable_images_are_named(table, tb, tmp_path):
+def test_missing_and_unreadable_images_are_named(table, call, tmp_path):
     rows = [f"p{k:02d}.png,{'odd' if k % 2 else 'even'}" for k in range(12)]
     path = table("path,label\n" + "\n".join([*rows, "gone.png,odd", "notes.txt,odd"]))
     (tmp_path / "notes.txt").write_text("no picture")
-    result = tb("datasets", "check", f"csv:{path}")
-    assert result.exit_code == 1
-    assert "1 image, gone.png" in result.stdout
-    assert "1 file, notes.txt, no JPEG or PNG by name" in result.stdout
+    result = call("datasets", "check", f"csv:{path}")
+    assert result.code == 1
+    assert "1 image, gone.png" in result.out
+    assert "1 file, notes.txt, no JPEG or PNG by name" in result.out
 
 
 def test_a_table_that_is_not_text_is_refused(tmp_path, photo):

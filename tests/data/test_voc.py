@@ -39,11 +39,11 @@ def test_ids_stay_text(voc2007):
     assert opened(voc2007, "voc2007").ids[0] == "000001"
 
 
-def test_windows_line_ends_are_read(voc2007, tb):
+def test_windows_line_ends_are_read(voc2007, call):
     for path in (voc2007.root / "ImageSets" / "Main").iterdir():
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert opened(voc2007, "voc2007").labels.by_id == voc2007.labels
-    assert tb("datasets", "check", "voc2007", "--data-dir", voc2007.folder).exit_code == 0
+    assert call("datasets", "check", "voc2007", "--data-dir", voc2007.folder).code == 0
 
 
 @pytest.mark.parametrize("below", ["", "VOCdevkit", "VOCdevkit/VOC2007"])
@@ -104,12 +104,12 @@ def test_people_of_one_image_share_its_file_and_its_part(voc_action):
     assert {one, other} <= set(split.train)
 
 
-def test_an_index_of_something_else_than_a_person_is_named(voc_action, tb):
+def test_an_index_of_something_else_than_a_person_is_named(voc_action, call):
     for path in (voc_action.root / "ImageSets" / "Action").glob("*_train.txt"):
         path.write_text(path.read_text().replace("2010_001002  2", "2010_001002  1"))
-    result = tb("datasets", "check", "voc2012_action", "--data-dir", voc_action.folder)
-    assert result.exit_code == 1
-    assert "1 person, 2010_001002#1, whose object index is no person" in result.stdout
+    result = call("datasets", "check", "voc2012_action", "--data-dir", voc_action.folder)
+    assert result.code == 1
+    assert "1 person, 2010_001002#1, whose object index is no person" in result.out
 
 
 def test_an_image_of_both_parts_is_refused(voc_action):
@@ -135,23 +135,23 @@ def test_an_image_of_both_parts_is_refused(voc_action):
         (lambda t: (t.root / "ImageSets/Main/val.txt").write_text("<html>gone away</html>\n"), "line 1 is not"),
     ],
 )
-def test_a_broken_tree_is_refused_by_name(voc2007, tb, break_it, told):
+def test_a_broken_tree_is_refused_by_name(voc2007, call, break_it, told):
     break_it(voc2007)
     with pytest.raises(DatasetError, match="tb datasets check voc2007"):
         opened(voc2007, "voc2007")
-    result = tb("datasets", "check", "voc2007", "--data-dir", voc2007.folder)
-    assert result.exit_code == 1
-    assert told in result.stdout
+    result = call("datasets", "check", "voc2007", "--data-dir", voc2007.folder)
+    assert result.code == 1
+    assert told in result.out
 
 
-def test_a_flipped_label_is_seen_by_the_published_counts(voc2007, tb):
+def test_a_flipped_label_is_seen_by_the_published_counts(voc2007, call):
     path = voc2007.root / "ImageSets" / "Main" / "cat_test.txt"
     path.write_text(path.read_text().replace(" -1", "  1", 1))
-    result = tb("datasets", "check", "voc2007", "--data-dir", voc2007.folder)
+    result = call("datasets", "check", "voc2007", "--data-dir", voc2007.folder)
     positive, difficult = voc2007.counts("test")["cat"]
     told = f"cat {positive + 1} and {difficult} difficult instead of {positive} and {difficult} difficult"
-    assert result.exit_code == 1
-    assert told in result.stdout
+    assert result.code == 1
+    assert told in result.out
 
 
 def test_difficult_taken_for_absent_is_seen_by_the_published_counts(voc2007):
@@ -162,18 +162,18 @@ def test_difficult_taken_for_absent_is_seen_by_the_published_counts(voc2007):
         opened(voc2007, "voc2007")
 
 
-def test_another_year_is_named(voc2007, tb):
-    result = tb("datasets", "check", "voc2012", "--data-dir", voc2007.folder)
-    assert result.exit_code == 1
-    assert "no VOC2012 tree" in result.stdout
-    assert "there is VOC2007" in result.stdout
+def test_another_year_is_named(voc2007, call):
+    result = call("datasets", "check", "voc2012", "--data-dir", voc2007.folder)
+    assert result.code == 1
+    assert "no VOC2012 tree" in result.out
+    assert "there is VOC2007" in result.out
 
 
-def test_counts_from_memory_are_told_and_never_fail(voc2012, tb):
+def test_counts_from_memory_are_told_and_never_fail(voc2012, call):
     (voc2012.folder / "test/VOCdevkit/VOC2012/ImageSets/Main/test.txt").write_text(voc2012.lists["test"][0] + "\n")
-    result = tb("datasets", "check", "voc2012", "--data-dir", voc2012.folder, "--json")
-    assert result.exit_code == 0
-    told = [f["what"] for f in json.loads(result.stdout)["findings"] if f["severity"] == "info"]
+    result = call("datasets", "check", "voc2012", "--data-dir", voc2012.folder, "--json")
+    assert result.code == 0
+    told = [f["what"] for f in json.loads(result.out)["findings"] if f["severity"] == "info"]
     assert "test: 1 images; 10 are expected, a number that is not verified" in told
 
 

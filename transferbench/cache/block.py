@@ -195,6 +195,22 @@ class Block:
             self.folder / MANIFEST, (json.dumps({**manifest, "sha256": sha256_of(manifest)}, indent=1) + "\n").encode()
         )
 
+    def environment(self) -> dict[str, str]:
+        """Tell on what a complete block was computed.
+
+        Returns
+        -------
+        dict of str to str
+            Versions, device and engine.
+
+        Raises
+        ------
+        CacheError
+            If the manifest is missing or damaged.
+        """
+        found: dict[str, str] = self._manifest()["environment"]
+        return found
+
     def shards(self) -> Iterator[Shard]:
         """Read a complete block shard by shard, checking every byte.
 

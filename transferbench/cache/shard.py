@@ -124,7 +124,7 @@ def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, w
     }
     for name, value in expected.items():
         if found.get(name) != value:
-            msg = f"{where}: attribute {name} is {found.get(name)!r}, expected {value!r}"
+            msg = f"{where}: attribute {name} is {found.get(name)}, expected {value}"
             raise CacheError(msg)
 
 

@@ -46,5 +46,5 @@ def evaluate(
     check(loaded)
     dataset = target(loaded.dataset, place, DataOptions(data_dir, limit))
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
-    folder, _ = evaluate_recipe(Path(recipe).stem, loaded, dataset, place, progress=bars, before=before)
+    folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before)
     print_report(report(place, folder), as_json=as_json)

@@ -32,5 +32,5 @@ def run(recipe: str, data_dir: Path | None, limit: int | None, device: str, home
 
     data = DataOptions(data_dir, limit)
     loaded = load(recipe, Recipe)
-    done = pipeline.run(Path(recipe).stem, loaded, Home.at(home), device=device, progress=progress(), data=data)
+    done = pipeline.run(recipe, loaded, Home.at(home), device=device, progress=progress(), data=data)
     print_report(done, as_json=as_json)

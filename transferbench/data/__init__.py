@@ -11,16 +11,11 @@ from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.digits import Digits
 from transferbench.data.folders import survey_class_folders, survey_own_folder
 from transferbench.data.ilsvrc import survey_ilsvrc
-from transferbench.data.place import Place
+from transferbench.data.place import HERE, Place
 from transferbench.data.record import (
     BundledLayout,
-    ClassFoldersLayout,
-    CocoLayout,
     DatasetRecord,
-    IlsvrcLayout,
     Pretraining,
-    VocActionLayout,
-    VocLayout,
     is_own,
     load_record,
     record_names,
@@ -66,7 +61,7 @@ class Source(Protocol):
         """Return the ids to train on and the ids to watch."""
 
 
-def open_dataset(name: str, place: Place) -> Dataset:
+def open_dataset(name: str, place: Place = HERE) -> Dataset:
     """Open a target dataset.
 
     Parameters
@@ -94,7 +89,7 @@ def open_dataset(name: str, place: Place) -> Dataset:
     return lookup("dataset", name, _recorded(), "transferbench.datasets")(place)
 
 
-def open_source(name: str, place: Place) -> Source:
+def open_source(name: str, place: Place = HERE) -> Source:
     """Open a dataset to pretrain on.
 
     Parameters
@@ -151,22 +146,20 @@ def survey(name: str, place: Place) -> Survey:
         kind, _, path = name.partition(":")
         return _OWN[kind](name, Path(path).expanduser().absolute())
     record = load_record(name)
-    match record.layout:
-        case VocLayout() as layout:
-            return survey_voc(record, layout, place.folder)
-        case VocActionLayout() as layout:
-            return survey_voc_action(record, layout, place.folder)
-        case ClassFoldersLayout() as layout:
-            return survey_class_folders(record, layout, place.folder)
-        case CocoLayout():
-            return survey_coco(record, place.folder)
-        case IlsvrcLayout():
-            return survey_ilsvrc(record, place.folder)
-        case _:
-            msg = f"{name} comes with a package and has no folder to look at; it is checked whenever it is opened"
-            raise DatasetError(msg)
+    look = LAYOUTS.get(record.layout.kind)
+    if look is None:
+        msg = f"{name} comes with a package and has no folder to look at; it is checked whenever it is opened"
+        raise DatasetError(msg)
+    return look(record, place.folder)
 
 
+LAYOUTS: dict[str, Callable[[DatasetRecord, Path], Survey]] = {
+    "voc": survey_voc,
+    "voc_action": survey_voc_action,
+    "class_folders": survey_class_folders,
+    "coco": survey_coco,
+    "ilsvrc": survey_ilsvrc,
+}
 _OWN: dict[str, Callable[[str, Path], Survey]] = {"imagefolder": survey_own_folder, "csv": survey_own_table}
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +9,7 @@ from PIL import Image
 from transferbench.data.fingerprint import fingerprint
 from transferbench.data.images import read_image
 from transferbench.data.place import Place
-from transferbench.data.record import DatasetRecord, Pretraining
+from transferbench.data.record import DatasetRecord, Pretraining, protocol_parts
 from transferbench.data.splits import first_of_every_class, official_split, splits_of, trial_record
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Survey
@@ -42,6 +41,7 @@ class SurveyedDataset:
             survey = _limited(survey, place.limit)
         self._survey = survey
         self._memory = place.memory
+        self._identity: str | None = None
         self.record: DatasetRecord = survey.record
         self.limit: int | None = place.limit
         self.ids: tuple[str, ...] = survey.ids
@@ -49,12 +49,14 @@ class SurveyedDataset:
         self.parts: Mapping[str, tuple[str, ...]] = survey.parts
         self.boxes: Mapping[str, Box] = survey.boxes
 
-    @cached_property
+    @property
     def images_sha256(self) -> str:
         """Identity of the ids and of the contents of their files; of the ids alone for a dataset to pretrain on."""
-        if isinstance(self.record.protocol, Pretraining):
-            return sha256_of(self.ids)
-        return fingerprint(self.ids, [self._survey.files[i] for i in self.ids], self._memory)
+        if self._identity is None:  # reading every file takes a while; many uses need no identity
+            files = [self._survey.files[image_id] for image_id in self.ids]
+            pretraining = isinstance(self.record.protocol, Pretraining)
+            self._identity = sha256_of(self.ids) if pretraining else fingerprint(self.ids, files, self._memory)
+        return self._identity
 
     def file(self, image_id: str) -> Path:
         """Return the file of an image.
@@ -155,8 +157,10 @@ def _refuse_problems(survey: Survey, place: Place) -> None:
 
 def _limited(survey: Survey, limit: int) -> Survey:
     """Keep a few images of every class in every part."""
-    parts = {name: first_of_every_class(survey.labels, ids, limit) for name, ids in survey.parts.items()}
-    kept = {image_id for ids in parts.values() for image_id in ids}
+    named = protocol_parts(survey.record.protocol) or tuple(survey.parts)
+    chosen = {p: first_of_every_class(survey.labels, survey.parts[p], limit) for p in named if p in survey.parts}
+    kept = {image_id for ids in chosen.values() for image_id in ids}
+    parts = {name: tuple(i for i in ids if i in kept) for name, ids in survey.parts.items()}
     labels: Labels = (
         ClassLabels(classes=survey.labels.classes, by_id={i: k for i, k in survey.labels.by_id.items() if i in kept})
         if isinstance(survey.labels, ClassLabels)

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from transferbench.data.place import Place
+from transferbench.data.place import HERE, Place
 from transferbench.data.record import DatasetRecord, Part, load_record
 from transferbench.data.splits import first_of_every_class, ranked, splits_of, trial_record
 from transferbench.errors import DatasetError
@@ -34,7 +34,7 @@ class Digits:
         If the installed scikit-learn ships other digits, or the division is not the recorded one.
     """
 
-    def __init__(self, part: str, place: Place) -> None:
+    def __init__(self, part: str, place: Place = HERE) -> None:
         self.record: DatasetRecord = load_record("digits")
         self.limit: int | None = place.limit
         self._pixels, numbers, pixels_sha256 = _bundled()

@@ -20,7 +20,7 @@ class _Image(NamedTuple):
 Images = dict[str, _Image]
 
 
-def survey_class_folders(record: DatasetRecord, layout: ClassFoldersLayout, folder: Path) -> Survey:
+def survey_class_folders(record: DatasetRecord, folder: Path) -> Survey:
     """Look at a tree of class folders whose classes are known.
 
     Only regular files with an image's suffix count, directly in a class's folder: both Caltech sets hold stray files,
@@ -29,9 +29,7 @@ def survey_class_folders(record: DatasetRecord, layout: ClassFoldersLayout, fold
     Parameters
     ----------
     record : DatasetRecord
-        States the classes; background and clutter are among them.
-    layout : ClassFoldersLayout
-        Name of the folder that holds the class folders.
+        States the classes, background and clutter among them; in the layout ``class_folders``.
     folder : Path
         That folder, or one up to two levels above it.
 
@@ -40,7 +38,8 @@ def survey_class_folders(record: DatasetRecord, layout: ClassFoldersLayout, fold
     Survey
         Ids are ``<class>/<file>``.
     """
-    notes = Notes(folder)
+    layout, notes = record.layout, Notes(folder)
+    assert isinstance(layout, ClassFoldersLayout)  # noqa: S101 - the layout chose this function
     known = set(record.classes)
     candidates = [folder / layout.folder, *sorted(folder.glob(f"*/{layout.folder}")), folder]
     root = next((p for p in candidates if p.is_dir() and any(e.name in known for e in p.iterdir())), None)

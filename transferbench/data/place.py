@@ -21,3 +21,7 @@ class Place:
     folder: Path
     memory: Path | None = None
     limit: int | None = None
+
+
+HERE = Place(folder=Path())
+"""The current folder, all of it; datasets that come with a package need no place."""

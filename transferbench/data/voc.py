@@ -27,7 +27,7 @@ _PERSON = _Form("<image id> <object index> <label>", (3,))
 _TEST_PERSON = _Form("<image id> <object index>", (2, 3))
 
 
-def survey_voc(record: DatasetRecord, layout: VocLayout, folder: Path) -> Survey:
+def survey_voc(record: DatasetRecord, folder: Path) -> Survey:
     """Look at a VOC tree as a classification dataset.
 
     A label is +1 (at least one object that is not difficult), -1 (none) or 0 (only difficult ones), as the class's own
@@ -36,9 +36,7 @@ def survey_voc(record: DatasetRecord, layout: VocLayout, folder: Path) -> Survey
     Parameters
     ----------
     record : DatasetRecord
-        What it should be.
-    layout : VocLayout
-        Which year's folder.
+        What it should be, in the layout ``voc``.
     folder : Path
         The folder itself, one above it, or the folder that holds ``VOCdevkit``. Trees that were unpacked into several
         folders are read as one.
@@ -48,7 +46,8 @@ def survey_voc(record: DatasetRecord, layout: VocLayout, folder: Path) -> Survey
     Survey
         Ids are the image ids, as text: ``000012`` is not 12.
     """
-    notes = Notes(folder)
+    layout, notes = record.layout, Notes(folder)
+    assert isinstance(layout, VocLayout)  # noqa: S101 - the layout chose this function
     tree = _Tree.find(folder, layout.folder, "Main", notes)
     if tree is None:
         return Survey.of_nothing(record, notes)
@@ -73,15 +72,13 @@ def survey_voc(record: DatasetRecord, layout: VocLayout, folder: Path) -> Survey
     )
 
 
-def survey_voc_action(record: DatasetRecord, layout: VocActionLayout, folder: Path) -> Survey:
+def survey_voc_action(record: DatasetRecord, folder: Path) -> Survey:
     """Look at a VOC tree as a dataset of people and their actions.
 
     Parameters
     ----------
     record : DatasetRecord
-        What it should be.
-    layout : VocActionLayout
-        Which year's folder.
+        What it should be, in the layout ``voc_action``.
     folder : Path
         As for `survey_voc`.
 
@@ -90,7 +87,8 @@ def survey_voc_action(record: DatasetRecord, layout: VocActionLayout, folder: Pa
     Survey
         Ids are people: ``2010_006088#1`` is the first object of that image's annotation, counted over all objects.
     """
-    notes = Notes(folder)
+    layout, notes = record.layout, Notes(folder)
+    assert isinstance(layout, VocActionLayout)  # noqa: S101 - the layout chose this function
     tree = _Tree.find(folder, layout.folder, "Action", notes)
     if tree is None:
         return Survey.of_nothing(record, notes)

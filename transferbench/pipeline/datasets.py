@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from transferbench import builtin
 from transferbench.data import Dataset, Source, open_dataset, open_source, survey
 from transferbench.data.archives import require_room, unpack
 from transferbench.data.check import check_images
 from transferbench.data.place import Place
-from transferbench.data.record import Archive, DatasetRecord, Part, is_own, load_record
+from transferbench.data.record import Archive, DatasetRecord, Part, is_own, load_record, record_folder
 from transferbench.data.splits import split_text
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Finding
@@ -174,7 +175,7 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
         told = [Finding("ok", f"{len(opened.ids):,} images, the recorded ones by hash"), *_splits_told(opened.splits())]
         return Check(name=name, folder=place.folder, layout="bundled with a package", findings=tuple(told))
     found = survey(name, place)
-    findings = [*found.findings, *compare_with_record(found)]
+    findings = [*_record_told(name), *found.findings, *compare_with_record(found)]
     if found.layout:
         try:
             findings += _splits_told(_splits_of(found.record, name, place, findings))
@@ -191,6 +192,12 @@ def _splits_of(record: DatasetRecord, name: str, place: Place, findings: Sequenc
     if record.protocol.kind == "pretraining" or any(finding.is_problem for finding in findings):
         return ()  # splits of a damaged dataset are other splits; that it is damaged is told already
     return open_dataset(name, place).splits()
+
+
+def _record_told(name: str) -> list[Finding]:
+    if is_own(name) or (folder := record_folder(name)).parent == builtin.folder("datasets"):
+        return []
+    return [Finding("info", "compared with a record of your own (TB_DATASETS), not with a shipped one", str(folder))]
 
 
 def _splits_told(splits: Sequence[Split]) -> list[Finding]:

@@ -1,5 +1,6 @@
 """`tb evaluate`: cached descriptors → scores → a stored result. Never imports torch."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ EVALUATION_VERSION = 1
 
 
 def evaluate_recipe(
-    name: str,
+    asked: str,
     recipe: Recipe,
     dataset: Dataset,
     home: Home,
@@ -47,8 +48,8 @@ def evaluate_recipe(
 
     Parameters
     ----------
-    name : str
-        Of the recipe.
+    asked : str
+        The recipe as the user named it: a shipped name, or a path whose stem is the name.
     recipe : Recipe
         The experiment.
     dataset : Dataset
@@ -70,12 +71,13 @@ def evaluate_recipe(
     CacheError
         If descriptors are missing (the message gives the command that makes them) or damaged.
     """
+    name = Path(asked).stem
     with timed(f"evaluate {name}") as stage:
         layout = variants(recipe, dataset, home)
-        _require(name, layout)
+        _require(asked, layout)
         solver = Liblinear(recipe.svm.loss)
         splits = dataset.splits()
-        inputs = _inputs_sha256(recipe, layout, splits, solver)
+        inputs = _inputs_sha256(recipe, layout, dataset, splits, solver)
         folder = find_equal(home.results, name, inputs)
         if folder is not None:
             stage.reused = True
@@ -106,10 +108,11 @@ def missing_blocks(layout: Sequence[Variant]) -> list[Block]:
     return [block for block in blocks(tuple(layout)) if not block.is_complete()]
 
 
-def _require(name: str, layout: Sequence[Variant]) -> None:
+def _require(asked: str, layout: Sequence[Variant]) -> None:
     missing = missing_blocks(layout)
     if missing:
         wanted = "\n".join(f"    {block.spec.net}, {block.spec.short_side_px} px ({block.folder})" for block in missing)
+        name = shlex.quote(asked)
         msg = (
             f"{len(missing)} block(s) of descriptors are missing:\n{wanted}\n"
             f"  Run: tb extract --recipe {name}\n  Or let it be done: tb evaluate --recipe {name} --extract"
@@ -117,7 +120,9 @@ def _require(name: str, layout: Sequence[Variant]) -> None:
         raise CacheError(msg)
 
 
-def _inputs_sha256(recipe: Recipe, layout: tuple[Variant, ...], splits: Sequence[Split], solver: Solver) -> str:
+def _inputs_sha256(
+    recipe: Recipe, layout: tuple[Variant, ...], dataset: Dataset, splits: Sequence[Split], solver: Solver
+) -> str:
     """Hash everything that decides the scores; the row that a recipe claims is not among it."""
     inputs = {
         "aggregate": to_dict(recipe.aggregate),
@@ -127,6 +132,7 @@ def _inputs_sha256(recipe: Recipe, layout: tuple[Variant, ...], splits: Sequence
             for variant in layout
         ],
         "splits": [split.sha256 for split in splits],
+        "labels": sha256_of([dataset.labels.classes, dataset.labels.by_id]),
         "solver": solver.name,
         "evaluation_version": EVALUATION_VERSION,
     }
@@ -201,7 +207,7 @@ def _result(
         blocks=tuple(BlockRecord(key=block.spec.key(), spec=block.spec.to_dict()) for block in blocks(layout)),
         weights=_weights_records(layout[0]),
         environment=environment.describe(),
-        device="cpu",
+        device=", ".join(sorted({block.environment()["device"] for block in blocks(layout)})),
         git_commit=environment.git_commit(),
         stages=stages,
     )

@@ -14,13 +14,15 @@ from transferbench.progress import Progress
 from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, load
 
 
-def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, data: DataOptions = WHOLE) -> Report:
+def run(
+    asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, data: DataOptions = WHOLE
+) -> Report:
     """Pretrain, extract, evaluate and report.
 
     Parameters
     ----------
-    name : str
-        Of the recipe.
+    asked : str
+        The recipe as the user named it: a shipped name, or a path whose stem is the name.
     recipe : Recipe
         The experiment.
     home : Home
@@ -46,5 +48,5 @@ def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progres
         stages.append(stage)
     dataset = target(recipe.dataset, home, data)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
-    folder, _ = evaluate_recipe(name, recipe, dataset, home, progress=progress, before=stages)
+    folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages)
     return report(home, folder)
