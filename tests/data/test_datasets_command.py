@@ -204,6 +204,10 @@ def test_fetch_downloads_checks_and_unpacks_once(voc2007, record, server, tb, tm
     again = tb("datasets", "fetch", "voc2007")
     assert "was unpacked before" in again.out
     assert len(requests) == 2
+    (tmp_path / "home/data/voc2007/VOCdevkit/VOC2007/JPEGImages/000001.jpg").unlink()
+    assert tb("datasets", "fetch", "voc2007", "--again", "--keep-archives").code == 0
+    assert (tmp_path / "home/data/voc2007/archives/voc.tar").is_file()
+    assert tb("datasets", "check", "voc2007").code == 0
 
 
 def test_fetch_refuses_another_file_and_keeps_nothing(voc2007, record, server, tb, tmp_path):

@@ -165,6 +165,7 @@ def test_own_parts_are_kept(pets):
         (lambda _root: None, "there is no such folder"),
         (lambda root: (root / "only").mkdir(parents=True), "0 class"),
         (lambda root: [(root / n).mkdir(parents=True) for n in ("train", "cat")], "neither test nor val"),
+        (lambda root: [(root / n).mkdir(parents=True) for n in ("train", "val", "valid")], "name a part twice"),
     ],
 )
 def test_own_folders_of_no_known_form_are_explained(tmp_path, call, make, told):

@@ -96,12 +96,20 @@ def test_people_have_labels_of_their_own(voc_action):
     assert dataset.labels.by_id == voc_action.labels
 
 
-def test_people_of_one_image_share_its_file_and_its_part(voc_action):
+def test_people_of_one_image_share_its_file_and_stay_together(voc_action, record):
     dataset = opened(voc_action, "voc2012_action")
     one, other = "2010_001001#2", "2010_001001#3"
     assert dataset.file(one) == dataset.file(other)
-    (split,) = dataset.splits()
-    assert {one, other} <= set(split.train)
+    local = {"kind": "train_test", "train": "train", "test": "val", "validation_fraction": 0.5}
+    official = {"kind": "server_test", "fit": "train", "validation": "val", "test": "test", "competition": "comp10"}
+    sides = set()
+    for seed in range(12):
+        record("voc2012_action", protocol=official | {"local": local | {"seed": seed}})
+        (split,) = opened(voc_action, "voc2012_action").splits()
+        side = {name for name in ("fit", "validation") if {one, other} & set(getattr(split, name))}
+        assert len(side) == 1, seed
+        sides |= side
+    assert sides == {"fit", "validation"}
 
 
 def test_an_index_of_something_else_than_a_person_is_named(voc_action, call):

@@ -58,10 +58,13 @@ def show_dataset(name: str, as_json: bool) -> None:
 @datasets.command("fetch")
 @click.argument("name")
 @click.option("--keep-archives", is_flag=True, help="Keep the archives after unpacking them.")
+@click.option("--again", is_flag=True, help="Fetch and unpack also what was unpacked before.")
 @data_dir_option
 @home_option
 @json_option
-def fetch_dataset(name: str, keep_archives: bool, data_dir: Path | None, home: Path, as_json: bool) -> None:
+def fetch_dataset(
+    name: str, keep_archives: bool, again: bool, data_dir: Path | None, home: Path, as_json: bool
+) -> None:
     """Download the archives of a dataset, check their hashes and unpack them.
 
     Goes on where it was stopped. Archives that are given out after a registration are never downloaded: the command
@@ -72,10 +75,10 @@ def fetch_dataset(name: str, keep_archives: bool, data_dir: Path | None, home: P
       tb datasets fetch caltech101
     """
     from transferbench.home import Home
-    from transferbench.pipeline import datasets as pipeline
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.fetch import fetch
 
-    options = pipeline.DataOptions(data_dir)
-    fetched = pipeline.fetch(name, Home.at(home), options, keep=keep_archives, progress=progress())
+    fetched = fetch(name, Home.at(home), DataOptions(data_dir), keep=keep_archives, again=again, progress=progress())
     rows = [[one.archive.file, one.archive.holds, one.state, one.sha256] for one in fetched]
     print_table(("archive", "holds", "state", "sha256"), rows, as_json=as_json)
     click.echo(f"next: tb datasets check {name}", err=True)
@@ -98,11 +101,12 @@ def check_dataset(name: str, deep: bool, data_dir: Path | None, home: Path, as_j
       tb datasets check voc2007 --data-dir /data/VOCdevkit
     """
     from transferbench.home import Home
-    from transferbench.pipeline import datasets as pipeline
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.doctor import check, check_to_dict
 
-    found = pipeline.check(name, Home.at(home), pipeline.DataOptions(data_dir), deep=deep, progress=progress())
+    found = check(name, Home.at(home), DataOptions(data_dir), deep=deep, progress=progress())
     if as_json:
-        print_json(pipeline.check_to_dict(found))
+        print_json(check_to_dict(found))
     else:
         rows = [[_MARKS[f.severity], f.what, f.where, f.todo] for f in found.findings]
         print_table(("", f"{name}: {found.layout or 'nothing recognised'}", "where", "what to do"), rows, as_json=False)
@@ -142,9 +146,10 @@ def show_splits(
       tb datasets splits caltech256 --by-class
     """
     from transferbench.home import Home
-    from transferbench.pipeline import datasets as pipeline
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.splits import splits
 
-    found = pipeline.splits(name, Home.at(home), pipeline.DataOptions(data_dir, limit), folder)
+    found = splits(name, Home.at(home), DataOptions(data_dir, limit), folder)
     head: tuple[str, ...] = ("split", "fit", "validation", "test", "sha256")
     rows = [[s.split.name, len(s.split.fit), len(s.split.validation), len(s.split.test), s.text_sha256] for s in found]
     if by_class:

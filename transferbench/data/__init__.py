@@ -138,10 +138,19 @@ def survey(name: str, place: Place) -> Survey:
     Raises
     ------
     DatasetError
-        If the user's own data are of no known form, or the dataset comes with a package and has no folder.
+        If the user's own data are of no known form, a folder cannot be read, or the dataset comes with a package and
+        has no folder.
     UnknownNameError
         If there is no such dataset.
     """
+    try:
+        return _survey(name, place)
+    except OSError as problem:
+        msg = f"{problem.filename or place.folder}: cannot be looked through: {problem.strerror}"
+        raise DatasetError(msg) from problem
+
+
+def _survey(name: str, place: Place) -> Survey:
     if is_own(name):
         kind, _, path = name.partition(":")
         return _OWN[kind](name, Path(path).expanduser().absolute())

@@ -93,7 +93,11 @@ def survey_own_folder(name: str, folder: Path) -> Survey:
 
 def _own_parts(folder: Path, notes: Notes) -> dict[str, Images]:
     folders = [entry for entry in sorted_entries(folder) if entry.is_dir() and not entry.name.startswith(".")]
-    named = {_PART_NAMES[entry.name]: entry for entry in folders if entry.name in _PART_NAMES}
+    in_part = [entry for entry in folders if entry.name in _PART_NAMES]
+    named = {_PART_NAMES[entry.name]: entry for entry in in_part}
+    if len(named) < len(in_part):
+        msg = f"{folder}: {', '.join(entry.name for entry in in_part)} name a part twice; keep one of them"
+        raise DatasetError(msg)
     if "train" not in named:
         return {ALL: _classes_in(folder, folder, notes)}
     if named.keys() == {"train"}:

@@ -50,12 +50,15 @@ def survey_ilsvrc(record: DatasetRecord, folder: Path) -> Survey:
     files: dict[str, str] = {}
     by_id: dict[str, int] = {}
     parts: dict[str, tuple[str, ...]] = {}
-    for part, found in (("train", _training(root / "train", number, notes)), ("val", _validation(root, number, notes))):
+    for part, found in (
+        ("train", _training(root / "train", number, notes)),
+        ("val", _validation(root, folder, number, notes)),
+    ):
         if found:
             parts[part] = tuple(found)
             files |= {image_id: file for image_id, (file, _) in found.items()}
             by_id |= {image_id: wnid_number for image_id, (_, wnid_number) in found.items()}
-    listed = _blacklist(root, set(parts.get("val", ())), notes)
+    listed = _blacklist(root, folder, set(parts.get("val", ())), notes)
     if listed:
         parts[BLACKLIST] = listed
     return Survey(
@@ -149,7 +152,7 @@ def _foldered(
     return found
 
 
-def _validation(root: Path, number: dict[str, int], notes: Notes) -> dict[str, tuple[str, int]]:
+def _validation(root: Path, top: Path, number: dict[str, int], notes: Notes) -> dict[str, tuple[str, int]]:
     folder = root / "val"
     if not folder.is_dir():
         notes.add("missing", "there is no folder val", folder, "unpack ILSVRC2012_img_val.tar into it")
@@ -159,7 +162,7 @@ def _validation(root: Path, number: dict[str, int], notes: Notes) -> dict[str, t
     if images and folders:
         what = f"images both at the top ({len(images):,}) and in {len(folders):,} class folders"
         notes.add("wrong", what, folder, "keep one form")
-    truth = _ground_truth(root, notes, needed=bool(images))
+    truth = _ground_truth(root, top, notes, needed=bool(images))
     if folders:
         found = _foldered(folder, number, notes, lambda _wnid, name: f"val/{name}")
         moved = [i for i, (_, k) in found.items() if i in truth and number.get(truth[i]) != k]
@@ -181,14 +184,15 @@ def _validation(root: Path, number: dict[str, int], notes: Notes) -> dict[str, t
     }
 
 
-def _kit(root: Path) -> Path | None:
-    places = [base / name for base in (root, root.parent, *root.parents[1:4]) for name in _KIT_FOLDERS]
+def _kit(root: Path, folder: Path) -> Path | None:
+    bases = [base for base in (root, *root.parents) if base.is_relative_to(folder)]
+    places = [base / name for base in bases for name in _KIT_FOLDERS]
     return next((place for place in places if any((place / name).is_file() for name in _META)), None)
 
 
-def _ground_truth(root: Path, notes: Notes, *, needed: bool) -> dict[str, str]:
+def _ground_truth(root: Path, folder: Path, notes: Notes, *, needed: bool) -> dict[str, str]:
     """Map validation ids to WordNet ids; empty without a kit, which a flat ``val/`` needs."""
-    kit = _kit(root)
+    kit = _kit(root, folder)
     if kit is None:
         if needed:
             todo = "unpack ILSVRC2012_devkit_t12.tar.gz beside val, or sort val into class folders"
@@ -205,8 +209,8 @@ def _ground_truth(root: Path, notes: Notes, *, needed: bool) -> dict[str, str]:
         return {}
 
 
-def _blacklist(root: Path, validation: set[str], notes: Notes) -> tuple[str, ...]:
-    kit = _kit(root)
+def _blacklist(root: Path, folder: Path, validation: set[str], notes: Notes) -> tuple[str, ...]:
+    kit = _kit(root, folder)
     path = next((kit / name for name in _BLACKLIST if (kit / name).is_file()), None) if kit else None
     if path is None:
         return ()

@@ -267,19 +267,20 @@ def _train_test(
     remark: str,
 ) -> Split:
     train = _members(record, parts, protocol.train)
-    if isinstance(labels, ClassLabels):
-        groups: dict[int, list[str]] = {}
-        for image_id in train:
-            groups.setdefault(labels.by_id[image_id], []).append(image_id)
-        members = [groups[k] for k in sorted(groups)]
-    else:
-        members = [list(train)]
-    validation: list[str] = []
-    for group in members:
-        if len(group) < 2:
-            msg = f"{record.name}: {group[0]} is alone in its class in {protocol.train}; two are needed to choose C"
+    # People of one image stay together: they share the features of the whole image.
+    image_of = {i: i.rpartition("#")[0] if record.task == "multi_label_per_box" else i for i in train}
+    strata: dict[int, list[str]] = {}  # by class, where every image has one
+    for image_id, image in image_of.items():
+        number = labels.by_id[image_id] if isinstance(labels, ClassLabels) else 0
+        strata.setdefault(number, []).append(image)
+    chosen: set[str] = set()
+    for number in sorted(strata):
+        order = ranked(set(strata[number]), protocol.seed, 0)
+        if len(order) < 2:
+            msg = f"{record.name}: {order[0]} is alone in its class in {protocol.train}; two are needed to choose C"
             raise DatasetError(msg)
-        validation += ranked(group, protocol.seed, 0)[: max(1, round(protocol.validation_fraction * len(group)))]
+        chosen.update(order[: max(1, round(protocol.validation_fraction * len(order)))])
+    validation = [i for i in train if image_of[i] in chosen]
     fit = set(train) - set(validation)
     return _split(
         f"{protocol.train} to {protocol.test}{remark}", fit, validation, _members(record, parts, protocol.test)

@@ -40,13 +40,13 @@ def run(
         Of a result that is stored.
     """
     check(recipe)
+    dataset = target(recipe.dataset, home, data)  # before hours of pretraining: is it there, and whole?
     stages: list[Stage] = []
     for needed in dict.fromkeys(
         net.weights.recipe for net in recipe.features.nets if isinstance(net.weights, RunWeights)
     ):
         _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
         stages.append(stage)
-    dataset = target(recipe.dataset, home, data)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
     folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages)
     return report(home, folder)
