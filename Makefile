@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install fix check test bench docs smoke clean
+.PHONY: help run install fix check test test-faults bench docs smoke clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## Pretrain, extract, evaluate and report on embedded data (about a minute)
 	$(BIN)/tb run digits_stack
@@ -35,6 +35,9 @@ check: $(INSTALLED) ## Format, lint, types, layers, documents up to date
 
 test: $(INSTALLED) ## All tests that need neither a GPU nor the network
 	$(BIN)/python -m pytest -m "not gpu"
+
+test-faults: $(INSTALLED) ## The long versions of the crash, disk and bit-flip tests (about ten minutes)
+	TB_FAULTS=long $(BIN)/python -m pytest tests/faults
 
 bench: $(INSTALLED) ## Measurements side by side, each with the machine it ran on
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

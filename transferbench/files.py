@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transferbench.errors import StorageError
+from transferbench.errors import HeldError, StorageError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -150,8 +150,10 @@ def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[
 
     Raises
     ------
-    StorageError
+    HeldError
         If another process holds it; the message names host and process.
+    StorageError
+        If the folder cannot be written.
     """
     holder = folder / ".lock-holder"
     lock = FileLock(folder / ".lock", timeout=timeout_s)
@@ -164,7 +166,7 @@ def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[
             f"{what} is being written by {who}.\n  Where: {folder}\n"
             "  Wait until it has finished, then run the command again."
         )
-        raise StorageError(msg) from problem
+        raise HeldError(msg) from problem
     except OSError as problem:
         raise StorageError(_explain(folder, 0, problem)) from problem
     try:

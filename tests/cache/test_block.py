@@ -1,5 +1,9 @@
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import h5py
@@ -7,8 +11,7 @@ import numpy as np
 import pytest
 
 from transferbench.cache.block import MANIFEST, Block
-from transferbench.errors import CacheError, FeatureError, StorageError
-from transferbench.files import writer_lock
+from transferbench.errors import CacheError, FeatureError
 
 
 def test_what_was_written_is_read(block, rows):
@@ -130,13 +133,28 @@ def test_rows_that_no_svm_should_see_are_not_stored(empty, rows, value, word):
     assert not list(empty.folder.glob("*.h5"))
 
 
-def test_a_second_writer_is_turned_away(block):
-    with (
-        writer_lock(block.folder, "first"),
-        pytest.raises(StorageError, match="is being written by process"),
-        block.lock(),
-    ):
-        pass
+def test_only_one_process_claims_a_shard(empty, rows):
+    with empty.claim(0) as mine:
+        assert mine
+        code = (
+            "import pickle, sys; block = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+            "with block.claim(0) as first, block.claim(1) as second: print(first, second)\n"
+            "block.refuse_claim(0)"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", code, pickle.dumps(empty).hex()], check=False, capture_output=True, text=True
+        )
+    assert other.stdout == "False True\n"
+    assert f"shard 0 of the block {empty.folder.name} is being written by process {os.getpid()} on " in other.stderr
+    empty.write(0, rows[:256])
+    with empty.claim(0) as mine:
+        assert not mine
+
+
+def test_finishing_twice_changes_nothing(block):
+    before = (block.folder / MANIFEST).read_bytes()
+    block.finish({"torch": "2"})
+    assert (block.folder / MANIFEST).read_bytes() == before
 
 
 def test_hdf5_never_writes_to_the_disk_itself(empty, rows, monkeypatch):

@@ -6,7 +6,7 @@ from transferbench.extraction.engine import choose_device
 
 
 def test_auto_takes_what_is_there():
-    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def test_the_cpu_is_always_there():

@@ -1,7 +1,10 @@
 """Stopping at any moment loses nothing: real processes, real signals."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -59,6 +62,86 @@ def test_extraction_that_was_killed_resumes_and_ends_with_the_same_bytes(tb, tmp
     assert found == expected
     assert len(found) == 8
     assert not list(tb.home.rglob("*.tmp-*"))
+
+
+def shards(home):
+    return {path.relative_to(home): path.read_bytes() for path in home.rglob("rows-*")}
+
+
+@pytest.fixture
+def alone(tb, tmp_path, quick_recipe):
+    """The blocks as one process writes them."""
+    whole = type(tb)(home=tmp_path / "alone", cwd=tmp_path)
+    assert whole("extract", "--recipe", quick_recipe, "--device", "cpu", env=ONE_THREAD).code == 0
+    return shards(whole.home)
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+def test_several_processes_share_the_shards_of_a_block(tb, quick_recipe, alone):
+    command = ("extract", "--recipe", quick_recipe, "--device", "cpu")
+    workers = [tb.start(*command, env=ONE_THREAD) for _ in range(4)]
+    for worker in workers:
+        out, err = worker.communicate(timeout=120)
+        assert worker.returncode == 0, err
+        assert "797" in out
+    assert shards(tb.home) == alone
+    assert tb("cache", "verify").code == 0
+
+
+def test_the_shards_of_a_killed_worker_are_taken_by_the_others(tb, quick_recipe, alone):
+    command = ("extract", "--recipe", quick_recipe, "--device", "cpu")
+    first, second = (tb.start(*command, env=ONE_THREAD) for _ in range(2))
+    wait_for(lambda: list(tb.home.rglob(".lock-holder")), first)
+    first.send_signal(signal.SIGKILL)
+    _, err = second.communicate(timeout=120)
+    assert second.returncode == 0, err
+    first.communicate()
+    assert shards(tb.home) == alone
+
+
+def test_torchrun_gives_the_block_that_one_process_gives(tb, quick_recipe, alone, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "transferbench",
+    ]
+    environment = {**os.environ, **ONE_THREAD, "TB_HOME": str(tb.home)}
+    done = subprocess.run(
+        [*command, "extract", "--recipe", str(quick_recipe), "--device", "cpu", "--json"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # One table, although two processes worked.
+    assert [row["images"] for row in json.loads(done.stdout)] == [797, 797]
+    assert shards(tb.home) == alone
+    assert tb("cache", "verify").code == 0
+
+
+def test_a_worker_that_hangs_is_named_instead_of_waited_for(tb, quick_recipe, monkeypatch):
+    from transferbench.data import open_dataset
+    from transferbench.errors import HeldError
+    from transferbench.home import Home
+    from transferbench.pipeline import extract
+    from transferbench.progress import Silent
+    from transferbench.recipe import Recipe, load
+
+    with tb.start("extract", "--recipe", quick_recipe, "--device", "cpu") as first:
+        wait_for(lambda: list(tb.home.rglob(".lock-holder")), first)
+        first.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(extract, "PATIENCE_S", 0.5)
+        recipe = load(str(quick_recipe), Recipe)
+        try:
+            with pytest.raises(HeldError, match=f"is being written by process {first.pid} on "):
+                extract.extract_recipe(recipe, open_dataset("digits"), Home(tb.home), device="cpu", progress=Silent())
+        finally:
+            first.send_signal(signal.SIGKILL)
 
 
 def test_two_writers_of_one_run_do_not_meet(tb):

@@ -30,8 +30,12 @@ def list_datasets(as_json: bool) -> None:
     from transferbench.data.record import load_record, record_names
 
     records = [load_record(name) for name in record_names()]
-    rows = [[r.name, r.title, r.task.replace("_", " "), len(r.classes), r.metric] for r in records]
-    print_table(("dataset", "title", "task", "classes", "metric"), rows, right=("classes",), as_json=as_json)
+    rows = [
+        [r.name, r.title, r.task.replace("_", " "), len(r.classes), r.images if as_json else r.images or "?", r.metric]
+        for r in records
+    ]
+    head = ("dataset", "title", "task", "classes", "images", "metric")
+    print_table(head, rows, right=("classes", "images"), as_json=as_json)
 
 
 @datasets.command("show")

@@ -289,6 +289,12 @@ class DatasetRecord(Document):
     licence: str
     citation: str
 
+    @property
+    def images(self) -> int | None:
+        """Images in the parts that the protocol uses, or in all; None where a number is not known."""
+        counts = [self.parts[name].images for name in protocol_parts(self.protocol) or self.parts]
+        return None if None in counts else sum(filter(None, counts))
+
     @model_validator(mode="after")
     def _fits_together(self) -> "DatasetRecord":
         if (self.metric == "mean average precision") != (self.average_precision is not None):
