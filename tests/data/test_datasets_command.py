@@ -17,6 +17,7 @@ import yaml
 
 from transferbench import builtin
 from transferbench.data.record import load_record, record_names
+from transferbench.reporting.submission import Entry, write_submission
 
 
 def findings(result):
@@ -376,3 +377,18 @@ def test_a_changed_label_is_another_result(call, tmp_path, photo):
     rows[0], rows[1] = rows[0].replace("even", "odd"), rows[1].replace("odd", "even")
     (tmp_path / "own.csv").write_text("path,label,split\n" + "\n".join(rows))
     assert json.loads(call("run", path, "--json").out)["folder"] != first["folder"]
+
+
+def test_an_entry_to_the_server_is_checked_against_the_test_images(voc2012, voc2007, call, tmp_path):
+    classes = voc2012.classes
+    entry = Entry(year="VOC2012", competition="comp2", classes=classes, ids=tuple(voc2012.lists["test"]))
+    path = tmp_path / "entry.tar.gz"
+    write_submission(path, entry, {name: [float(k) for k in range(len(entry.ids))] for name in classes})
+    good = call("submit", "voc2012", "--check", path, "--data-dir", voc2012.folder)
+    assert good.code == 0, good.err
+    (voc2012.folder / "test/VOCdevkit/VOC2012/ImageSets/Main/test.txt").write_text(entry.ids[0] + "\n")
+    bad = call("submit", "voc2012", "--check", path, "--data-dir", voc2012.folder)
+    assert bad.code == 1
+    assert "9 line(s) are no test entry" in bad.err
+    without_server = call("submit", "voc2007", "--check", path, "--data-dir", voc2007.folder)
+    assert "there is no server to submit to" in without_server.err

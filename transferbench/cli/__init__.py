@@ -16,6 +16,7 @@ from transferbench.cli.pretrain import pretrain
 from transferbench.cli.recipes import recipes
 from transferbench.cli.report import report
 from transferbench.cli.run import run
+from transferbench.cli.submit import submit
 
 
 @click.group(cls=Boundary, context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,5 +33,5 @@ def main() -> None:
     """
 
 
-for _command in (run, pretrain, extract, evaluate, report, recipes, datasets, nets, cache):
+for _command in (run, pretrain, extract, evaluate, report, submit, recipes, datasets, nets, cache):
     main.add_command(_command)
