@@ -10,6 +10,9 @@ from transferbench.errors import UnknownNameError
 
 T = TypeVar("T")
 
+OWN_DATA = ("imagefolder:", "csv:")
+"""Beginnings of dataset names that are a path of the user's."""
+
 
 def lookup(kind: str, name: str, builtins: Mapping[str, T], group: str | None = None) -> T:
     """Find the object that a name stands for.

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from transferbench import builtin
 from transferbench.documents import Document, read_document, top_level_keys
 from transferbench.errors import DocumentError, UnknownNameError
-from transferbench.lookup import dataset_names, net_names, unknown
+from transferbench.lookup import OWN_DATA, dataset_names, net_names, unknown
 from transferbench.types import Interpolation, NetSpec, Scales
 
 TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E")
@@ -22,9 +22,6 @@ def _known(kind: str, names: Callable[[], list[str]]) -> AfterValidator:
         return name
 
     return AfterValidator(check)
-
-
-OWN_DATA = ("imagefolder:", "csv:")
 
 
 def _known_dataset(name: str) -> str:

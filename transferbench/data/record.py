@@ -8,16 +8,13 @@ from pydantic import Field, model_validator
 from transferbench import builtin
 from transferbench.documents import Document, read_document
 from transferbench.errors import DocumentError, UnknownNameError
-from transferbench.lookup import dataset_names, unknown
+from transferbench.lookup import OWN_DATA, dataset_names, unknown
 from transferbench.types import PublishedRow
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-OWN_PREFIXES = ("imagefolder:", "csv:")
-"""Names of datasets that are a path of the user's."""
 
 
 class Part(Document):
@@ -360,7 +357,7 @@ def is_own(name: str) -> bool:
     bool
         False for datasets with a record.
     """
-    return name.startswith(OWN_PREFIXES)
+    return name.startswith(OWN_DATA)
 
 
 def record_names() -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 from transferbench import builtin
 from transferbench.data import open_dataset, survey
 from transferbench.data.check import check_images
-from transferbench.data.place import Place
-from transferbench.data.record import DatasetRecord, is_own, load_record, record_folder
+from transferbench.data.record import is_own, load_record, record_folder
+from transferbench.data.splits import splits_of
 from transferbench.data.stated import compare_with_record
-from transferbench.data.survey import Finding
+from transferbench.data.survey import Finding, Survey
 from transferbench.errors import DatasetError
 from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions, place_of
@@ -76,7 +76,7 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
     findings = [*_record_told(name), *found.findings, *compare_with_record(found)]
     if found.layout:
         try:
-            findings += _splits_told(_splits_of(found.record, name, place, findings))
+            findings += _splits_told(_splits_of(found, findings))
         except DatasetError as problem:
             findings.append(Finding("wrong", f"no splits can be made: {problem}"))
         with progress.task(f"opening images of {name}", len(set(found.files.values()))) as task:
@@ -86,10 +86,10 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
     return Check(name=name, folder=place.folder, layout=found.layout, findings=ordered)
 
 
-def _splits_of(record: DatasetRecord, name: str, place: Place, findings: Sequence[Finding]) -> tuple[Split, ...]:
-    if record.protocol.kind == "pretraining" or any(finding.is_problem for finding in findings):
+def _splits_of(found: Survey, findings: Sequence[Finding]) -> tuple[Split, ...]:
+    if found.record.protocol.kind == "pretraining" or any(finding.is_problem for finding in findings):
         return ()  # splits of a damaged dataset are other splits; that it is damaged is told already
-    return open_dataset(name, place).splits()
+    return splits_of(found.record, found.labels, found.parts)
 
 
 def _record_told(name: str) -> list[Finding]:
