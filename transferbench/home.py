@@ -33,6 +33,11 @@ class Home:
         return cls(folder.expanduser().absolute())
 
     @property
+    def data(self) -> Path:
+        """Datasets, a folder each."""
+        return self.root / "data"
+
+    @property
     def weights(self) -> Path:
         """Weights that were fetched, imported or drawn."""
         return self.root / "weights"

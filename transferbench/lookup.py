@@ -13,6 +13,9 @@ T = TypeVar("T")
 NET_SOURCES = ("timm:", "torchvision:")
 """Beginnings of names of nets that other libraries make."""
 
+OWN_DATA = ("imagefolder:", "csv:")
+"""Beginnings of dataset names that are a path of the user's."""
+
 
 def lookup(kind: str, name: str, builtins: Mapping[str, T], group: str | None = None) -> T:
     """Find the object that a name stands for.
@@ -71,15 +74,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def dataset_names() -> list[str]:
-    """List every dataset that has a shipped record or a plugin.
+    """List every dataset that has a record or a plugin.
 
     Returns
     -------
     list of str
         Sorted.
     """
-    shipped = {path.parent.name for path in builtin.folder("datasets").glob("*/dataset.yaml")}
-    return sorted(shipped | _plugin_names("datasets"))
+    recorded = {path.parent.name for folder in builtin.record_folders() for path in folder.glob("*/dataset.yaml")}
+    return sorted(recorded | _plugin_names("datasets"))
 
 
 def net_names(table: Iterable[str]) -> list[str]:

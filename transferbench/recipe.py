@@ -1,6 +1,5 @@
 """Recipes: an experiment as a value. Knows what may be asked for, not how it is done."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -9,22 +8,19 @@ from pydantic import AfterValidator, Field, model_validator
 from transferbench import builtin
 from transferbench.documents import Document, read_document, top_level_keys
 from transferbench.errors import DocumentError, UnknownNameError
-from transferbench.lookup import NET_SOURCES, dataset_names, is_net, net_names, unknown
+from transferbench.lookup import NET_SOURCES, OWN_DATA, dataset_names, is_net, net_names, unknown
 from transferbench.types import Interpolation, NetSpec, Scales
 
 TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E")
 
 
-def _known(kind: str, names: Callable[[], list[str]]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in (known := names()):
-            raise ValueError(unknown(kind, name, known))
-        return name
-
-    return AfterValidator(check)
+def _known_dataset(name: str) -> str:
+    if not name.startswith(OWN_DATA) and name not in (known := dataset_names()):
+        raise ValueError(unknown("dataset", name, [*known, *(f"{prefix}PATH" for prefix in OWN_DATA)]))
+    return name
 
 
-DatasetName = Annotated[str, _known("dataset", dataset_names)]
+DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 
 
 def _net_name(name: str) -> str:

@@ -1,14 +1,21 @@
 """`tb datasets`."""
 
+from pathlib import Path
+
 import click
 
-from transferbench.cli.options import json_option
-from transferbench.cli.terminal import print_json, print_table
+from transferbench.cli.options import data_dir_option, data_options, home_option, json_option
+from transferbench.cli.terminal import print_json, print_table, progress
+
+_MARKS = {"ok": "ok", "info": "note", "stray": "stray", "missing": "MISSING", "corrupt": "CORRUPT", "wrong": "WRONG"}
 
 
 @click.group()
 def datasets() -> None:
-    """List and show datasets."""
+    """List, show, fetch and check datasets, and write out their splits.
+
+    Records of your own are found in the folders that TB_DATASETS names, as NAME/dataset.yaml.
+    """
 
 
 @datasets.command("list")
@@ -24,53 +31,135 @@ def list_datasets(as_json: bool) -> None:
 
     records = [load_record(name) for name in record_names()]
     rows = [
-        [
-            r.name,
-            r.title,
-            r.task.replace("_", " "),
-            len(r.classes),
-            sum(part.images for part in r.parts.values()),
-            r.metric,
-        ]
+        [r.name, r.title, r.task.replace("_", " "), len(r.classes), r.images if as_json else r.images or "?", r.metric]
         for r in records
     ]
-    print_table(
-        ("dataset", "title", "task", "classes", "images", "metric"), rows, right=("classes", "images"), as_json=as_json
-    )
+    head = ("dataset", "title", "task", "classes", "images", "metric")
+    print_table(head, rows, right=("classes", "images"), as_json=as_json)
 
 
 @datasets.command("show")
 @click.argument("name")
 @json_option
 def show_dataset(name: str, as_json: bool) -> None:
-    """Print the record of a dataset: parts, protocol, licence, published numbers.
+    """Print the record of a dataset: parts, protocol, archives, licence, published numbers.
 
     \b
     Example:
-      tb datasets show digits
+      tb datasets show voc2007
     """
-    from transferbench.data.record import load_published, load_record
+    from transferbench.data.record import load_published, load_record, record_folder
+    from transferbench.pipeline.datasets import record_rows
 
     record, published = load_record(name), load_published(name)
     if as_json:
-        print_json(
-            {
-                **record.model_dump(mode="json"),
-                "published": {key: {"value": row.value, "source": row.source} for key, row in published.items()},
-            }
-        )
+        rows_of = {key: {"value": row.value, "source": row.source} for key, row in published.items()}
+        print_json({**record.model_dump(mode="json"), "record": str(record_folder(name)), "published": rows_of})
         return
-    rows = [
-        ["title", record.title],
-        ["task", f"{record.task.replace('_', ' ')}, {len(record.classes)} classes"],
-        ["metric", record.metric],
-    ]
-    rows += [[f"part {part}", f"{stated.images} images, {stated.use}"] for part, stated in record.parts.items()]
-    rows += [
-        ["protocol", record.protocol.sentence()],
-        ["source", record.source],
-        ["licence", record.licence],
-        ["citation", record.citation],
-    ]
-    rows += [[f"published {key}", f"{100 * row.value:.1f} ({row.source})"] for key, row in published.items()]
-    print_table((name, ""), rows, as_json=False)
+    print_table((name, ""), record_rows(record, published, record_folder(name)), as_json=False)
+
+
+@datasets.command("fetch")
+@click.argument("name")
+@click.option("--keep-archives", is_flag=True, help="Keep the archives after unpacking them.")
+@click.option("--again", is_flag=True, help="Fetch and unpack also what was unpacked before.")
+@data_dir_option
+@home_option
+@json_option
+def fetch_dataset(
+    name: str, keep_archives: bool, again: bool, data_dir: Path | None, home: Path, as_json: bool
+) -> None:
+    """Download the archives of a dataset, check their hashes and unpack them.
+
+    Goes on where it was stopped. Archives that are given out after a registration are never downloaded: the command
+    says where to register, and unpacks them once they are in the folder that it names.
+
+    \b
+    Example:
+      tb datasets fetch caltech101
+    """
+    from transferbench.home import Home
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.fetch import fetch
+
+    fetched = fetch(name, Home.at(home), DataOptions(data_dir), keep=keep_archives, again=again, progress=progress())
+    rows = [[one.archive.file, one.archive.holds, one.state, one.sha256] for one in fetched]
+    print_table(("archive", "holds", "state", "sha256"), rows, as_json=as_json)
+    click.echo(f"next: tb datasets check {name}", err=True)
+
+
+@datasets.command("check")
+@click.argument("name")
+@click.option("--deep", is_flag=True, help="Decode every image, and look for files with equal contents.")
+@data_dir_option
+@home_option
+@json_option
+def check_dataset(name: str, deep: bool, data_dir: Path | None, home: Path, as_json: bool) -> None:
+    """Compare a dataset on disk with its record and open every image.
+
+    NAME has a record (`tb datasets list`), or is imagefolder:PATH or csv:PATH. Everything that is missing, corrupt,
+    wrong or stray is listed at once with what to do; exits with 1 if the dataset cannot be used.
+
+    \b
+    Example:
+      tb datasets check voc2007 --data-dir /data/VOCdevkit
+    """
+    from transferbench.home import Home
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.doctor import check, check_to_dict
+
+    found = check(name, Home.at(home), DataOptions(data_dir), deep=deep, progress=progress())
+    if as_json:
+        print_json(check_to_dict(found))
+    else:
+        rows = [[_MARKS[f.severity], f.what, f.where, f.todo] for f in found.findings]
+        print_table(("", f"{name}: {found.layout or 'nothing recognised'}", "where", "what to do"), rows, as_json=False)
+    if not found.good:
+        problems = sum(finding.is_problem for finding in found.findings)
+        msg = f"{name}: {problems} problem(s) in {found.folder}; it cannot be used like this"
+        raise click.ClickException(msg)
+
+
+@datasets.command("splits")
+@click.argument("name")
+@click.option(
+    "--write",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for one text per split: a part and an id on every line.",
+)
+@click.option("--by-class", is_flag=True, help="Show the numbers of every class.")
+@data_options
+@home_option
+@json_option
+def show_splits(
+    name: str,
+    folder: Path | None,
+    by_class: bool,
+    data_dir: Path | None,
+    limit: int | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Show the splits of a dataset: sizes and hashes, the same on every machine.
+
+    The hash is that of the text that --write writes, as sha256sum prints it.
+
+    \b
+    Example:
+      tb datasets splits caltech256 --by-class
+    """
+    from transferbench.home import Home
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.splits import splits
+
+    found = splits(name, Home.at(home), DataOptions(data_dir, limit), folder)
+    head: tuple[str, ...] = ("split", "fit", "validation", "test", "sha256")
+    rows = [[s.split.name, len(s.split.fit), len(s.split.validation), len(s.split.test), s.text_sha256] for s in found]
+    if by_class:
+        head = ("split", "class", "fit", "validation", "test")
+        rows = [[s.split.name, class_name, *n] for s in found for class_name, n in s.per_class.items()]
+    print_table(head, rows, right=("fit", "validation", "test"), as_json=as_json)
+    for one in found:
+        if one.path is not None:
+            click.echo(f"wrote {one.path}", err=True)

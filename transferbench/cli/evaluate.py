@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from transferbench.cli.options import device_option, home_option, json_option, recipe_option
+from transferbench.cli.options import data_options, device_option, home_option, json_option, recipe_option
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
@@ -12,10 +12,19 @@ from transferbench.cli.terminal import progress
 @click.command()
 @recipe_option(required=True)
 @click.option("--extract", "with_extraction", is_flag=True, help="Extract missing descriptors first.")
+@data_options
 @device_option
 @home_option
 @json_option
-def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_json: bool) -> None:
+def evaluate(
+    recipe: str,
+    with_extraction: bool,
+    data_dir: Path | None,
+    limit: int | None,
+    device: str,
+    home: Path,
+    as_json: bool,
+) -> None:
     """Train and test the linear SVMs of a recipe on cached descriptors.
 
     Needs no GPU and does not load torch. If descriptors are missing it says which command makes them, or makes them
@@ -25,9 +34,9 @@ def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_jso
     Example:
       tb evaluate --recipe digits_stack
     """
-    from transferbench.data import open_dataset
     from transferbench.home import Home
     from transferbench.pipeline.check import check
+    from transferbench.pipeline.datasets import DataOptions, target
     from transferbench.pipeline.evaluate import evaluate_recipe
     from transferbench.pipeline.extract import extract_recipe
     from transferbench.pipeline.report import report
@@ -35,7 +44,7 @@ def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_jso
 
     loaded, place, bars = load(recipe, Recipe), Home.at(home), progress()
     check(loaded)
-    dataset = open_dataset(loaded.dataset)
+    dataset = target(loaded.dataset, place, DataOptions(data_dir, limit))
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
     folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before)
     print_report(report(place, folder), as_json=as_json)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from transferbench.cli.options import ScalesType, device_option, home_option, json_option, recipe_option
+from transferbench.cli.options import ScalesType, data_options, device_option, home_option, json_option, recipe_option
 from transferbench.cli.terminal import is_first_process, print_table, progress
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="... and whether to average with the mirrored image."
 )
+@data_options
 @device_option
 @home_option
 @json_option
@@ -54,6 +55,8 @@ def extract(
     scales: "Scales | None",
     layer: str | None,
     flip: bool,
+    data_dir: Path | None,
+    limit: int | None,
     device: str,
     home: Path,
     as_json: bool,
@@ -76,15 +79,18 @@ def extract(
         raise click.UsageError(msg)
     from transferbench.home import Home
     from transferbench.pipeline import extract as pipeline
+    from transferbench.pipeline.datasets import DataOptions
 
-    place = Home.at(home)
+    place, data = Home.at(home), DataOptions(data_dir, limit)
     if dataset is None:
-        opened, parts = pipeline.parts_of_recipe(str(recipe), place)
+        opened, parts = pipeline.parts_of_recipe(str(recipe), place, data)
     elif scales is None:
         msg = "--dataset needs --scales, for instance --scales 256..768"
         raise click.UsageError(msg)
     else:
-        opened, parts = pipeline.parts_of_options(dataset, net, weights, scales, flip=flip, home=place, layer=layer)
+        opened, parts = pipeline.parts_of_options(
+            dataset, net, weights, scales, flip=flip, home=place, layer=layer, data=data
+        )
     pipeline.extract(parts, opened, device=device, progress=progress())
     rows = [
         [part.title.split(" at ")[0], block.spec.short_side_px, len(block.ids), str(block.folder)]

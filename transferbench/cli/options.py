@@ -52,6 +52,28 @@ def home_option(command: F) -> F:
     )(command)
 
 
+def data_options(command: F) -> F:
+    """Add ``--data-dir`` and ``--limit``."""
+    limit = click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="For a trial: up to N images of every class, in every part. Results are marked.",
+    )
+    return data_dir_option(limit(command))
+
+
+def data_dir_option(command: F) -> F:
+    """Add ``--data-dir``."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="TB_DATA_DIR",
+        show_envvar=True,
+        help="Folder of the dataset's files, instead of data/NAME in the work folder.",
+    )(command)
+
+
 def device_option(command: F) -> F:
     """Add ``--device``."""
     return click.option(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from transferbench.cli.options import device_option, home_option, json_option, recipe_option
+from transferbench.cli.options import data_options, device_option, home_option, json_option, recipe_option
 from transferbench.cli.terminal import print_json, progress
 
 
@@ -15,11 +15,20 @@ from transferbench.cli.terminal import print_json, progress
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's.")
+@data_options
 @device_option
 @home_option
 @json_option
 def pretrain(
-    recipe: str | None, net: str | None, epochs: int | None, seed: int | None, device: str, home: Path, as_json: bool
+    recipe: str | None,
+    net: str | None,
+    epochs: int | None,
+    seed: int | None,
+    data_dir: Path | None,
+    limit: int | None,
+    device: str,
+    home: Path,
+    as_json: bool,
 ) -> None:
     """Pretrain a net on a source dataset.
 
@@ -31,9 +40,11 @@ def pretrain(
     """
     from transferbench.home import Home
     from transferbench.pipeline import pretrain as pipeline
+    from transferbench.pipeline.datasets import DataOptions
 
     name, loaded = pipeline.recipe_for(recipe, net=net, epochs=epochs, seed=seed)
-    run, stage = pipeline.pretrain(name, loaded, Home.at(home), device=device, progress=progress())
+    data = DataOptions(data_dir, limit)
+    run, stage = pipeline.pretrain(name, loaded, Home.at(home), device=device, progress=progress(), data=data)
     if as_json:
         print_json(
             {

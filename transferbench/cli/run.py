@@ -4,17 +4,18 @@ from pathlib import Path
 
 import click
 
-from transferbench.cli.options import device_option, home_option, json_option
+from transferbench.cli.options import data_options, device_option, home_option, json_option
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
 
 @click.command()
 @click.argument("recipe")
+@data_options
 @device_option
 @home_option
 @json_option
-def run(recipe: str, device: str, home: Path, as_json: bool) -> None:
+def run(recipe: str, data_dir: Path | None, limit: int | None, device: str, home: Path, as_json: bool) -> None:
     """Do a whole recipe: pretrain, extract, evaluate, report.
 
     RECIPE is a shipped name or the path of a YAML file. Every stage that is done already is reused, so the command can
@@ -26,7 +27,10 @@ def run(recipe: str, device: str, home: Path, as_json: bool) -> None:
     """
     from transferbench.home import Home
     from transferbench.pipeline import run as pipeline
+    from transferbench.pipeline.datasets import DataOptions
     from transferbench.recipe import Recipe, load
 
-    done = pipeline.run(recipe, load(recipe, Recipe), Home.at(home), device=device, progress=progress())
+    data = DataOptions(data_dir, limit)
+    loaded = load(recipe, Recipe)
+    done = pipeline.run(recipe, loaded, Home.at(home), device=device, progress=progress(), data=data)
     print_report(done, as_json=as_json)

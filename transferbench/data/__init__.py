@@ -1,14 +1,31 @@
 """A dataset on disk → ids, labels, images. Knows layouts and pixels, no nets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
+from transferbench.data.coco import survey_coco
+from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.digits import Digits
-from transferbench.data.record import DatasetRecord
+from transferbench.data.folders import survey_class_folders, survey_own_folder
+from transferbench.data.ilsvrc import survey_ilsvrc
+from transferbench.data.place import HERE, Place
+from transferbench.data.record import (
+    BundledLayout,
+    DatasetRecord,
+    Pretraining,
+    is_own,
+    load_record,
+    record_names,
+)
+from transferbench.data.survey import Survey
+from transferbench.data.table import survey_own_table
+from transferbench.data.voc import survey_voc, survey_voc_action
+from transferbench.errors import DatasetError
 from transferbench.lookup import lookup
-from transferbench.types import ClassLabels, Split
+from transferbench.types import ClassLabels, Labels, Split
 
 
 class Dataset(Protocol):
@@ -16,8 +33,12 @@ class Dataset(Protocol):
 
     record: DatasetRecord
     ids: tuple[str, ...]
-    labels: ClassLabels
-    images_sha256: str
+    labels: Labels
+    limit: int | None
+
+    @property
+    def images_sha256(self) -> str:
+        """Identity of the ids and of what is behind them."""
 
     def image(self, image_id: str) -> Image.Image:
         """Return one image in mode RGB."""
@@ -30,8 +51,8 @@ class Source(Protocol):
     """A dataset to pretrain on."""
 
     record: DatasetRecord
-    labels: ClassLabels
-    images_sha256: str
+    labels: Labels
+    limit: int | None
 
     def image(self, image_id: str) -> Image.Image:
         """Return one image in mode RGB."""
@@ -40,37 +61,130 @@ class Source(Protocol):
         """Return the ids to train on and the ids to watch."""
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"digits": lambda: Digits("target")}
-SOURCES: dict[str, Callable[[], Source]] = {"digits": lambda: Digits("source")}
-
-
-def open_dataset(name: str) -> Dataset:
+def open_dataset(name: str, place: Place = HERE) -> Dataset:
     """Open a target dataset.
 
     Parameters
     ----------
     name : str
-        Built-in, or of a plugin in the group ``transferbench.datasets``.
+        With a record, ``imagefolder:PATH``, ``csv:PATH``, or of a plugin in the group ``transferbench.datasets``: a
+        callable that takes a `Place`.
+    place : Place
+        Where its files are, and how many of them are wanted.
 
     Returns
     -------
     Dataset
         Ready to give images.
+
+    Raises
+    ------
+    DatasetError
+        If files are missing, damaged or not what the record states; or if it is a dataset to pretrain on.
+    UnknownNameError
+        If there is no such dataset.
     """
-    return lookup("dataset", name, DATASETS, "transferbench.datasets")()
+    if is_own(name):
+        return SurveyedDataset(survey(name, place), place)
+    return lookup("dataset", name, _recorded(), "transferbench.datasets")(place)
 
 
-def open_source(name: str) -> Source:
+def open_source(name: str, place: Place = HERE) -> Source:
     """Open a dataset to pretrain on.
 
     Parameters
     ----------
     name : str
-        Name of the dataset.
+        With a record, ``imagefolder:PATH`` or ``csv:PATH``.
+    place : Place
+        Where its files are, and how many of them are wanted.
 
     Returns
     -------
     Source
         Ready to give images.
+
+    Raises
+    ------
+    DatasetError
+        If files are missing, damaged or not what the record states, or an image has several labels.
+    UnknownNameError
+        If there is no such dataset.
     """
-    return lookup("dataset to pretrain on", name, SOURCES)()
+    if name == "digits":
+        return Digits("source", place)
+    source = SurveyedDataset(survey(name, place), place)
+    if not isinstance(source.labels, ClassLabels):
+        msg = f"{name} has several labels per image; pretraining needs one"
+        raise DatasetError(msg)
+    return source
+
+
+def survey(name: str, place: Place) -> Survey:
+    """Look at a dataset's folder without judging it.
+
+    Parameters
+    ----------
+    name : str
+        With a record, ``imagefolder:PATH`` or ``csv:PATH``.
+    place : Place
+        Where to look; the path in the name counts for the user's own data.
+
+    Returns
+    -------
+    Survey
+        What is there, and everything that is wrong with it.
+
+    Raises
+    ------
+    DatasetError
+        If the user's own data are of no known form, a folder cannot be read, or the dataset comes with a package and
+        has no folder.
+    UnknownNameError
+        If there is no such dataset.
+    """
+    try:
+        return _survey(name, place)
+    except OSError as problem:
+        msg = f"{problem.filename or place.folder}: cannot be looked through: {problem.strerror}"
+        raise DatasetError(msg) from problem
+
+
+def _survey(name: str, place: Place) -> Survey:
+    if is_own(name):
+        kind, _, path = name.partition(":")
+        return _OWN[kind](name, Path(path).expanduser().absolute())
+    record = load_record(name)
+    look = LAYOUTS.get(record.layout.kind)
+    if look is None:
+        msg = f"{name} comes with a package and has no folder to look at; it is checked whenever it is opened"
+        raise DatasetError(msg)
+    return look(record, place.folder)
+
+
+LAYOUTS: dict[str, Callable[[DatasetRecord, Path], Survey]] = {
+    "voc": survey_voc,
+    "voc_action": survey_voc_action,
+    "class_folders": survey_class_folders,
+    "coco": survey_coco,
+    "ilsvrc": survey_ilsvrc,
+}
+_OWN: dict[str, Callable[[str, Path], Survey]] = {"imagefolder": survey_own_folder, "csv": survey_own_table}
+
+
+def _recorded() -> Mapping[str, Callable[[Place], Dataset]]:
+    """Every dataset with a record, by name: its layout says how it is read."""
+    return {name: _opener(name) for name in record_names()}
+
+
+def _opener(name: str) -> Callable[[Place], Dataset]:
+    def opened(place: Place) -> Dataset:
+        record = load_record(name)
+        if isinstance(record.protocol, Pretraining):
+            msg = f"{name} is a dataset to pretrain on (tb pretrain); it has no splits for a transfer experiment"
+            raise DatasetError(msg)
+        if isinstance(record.layout, BundledLayout):
+            return Digits("target", place)
+        return SurveyedDataset(survey(name, place), place)
+
+    return opened

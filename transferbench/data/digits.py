@@ -6,10 +6,11 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from transferbench.data.place import HERE, Place
 from transferbench.data.record import DatasetRecord, Part, load_record
-from transferbench.data.splits import random_splits, ranked
+from transferbench.data.splits import first_of_every_class, ranked, splits_of, trial_record
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels, Int64, Split, UInt8, sha256_of
+from transferbench.types import ClassLabels, Int64, Labels, Split, UInt8, sha256_of
 
 N_SOURCE = 1000
 _HELD_OUT_EVERY = 10
@@ -24,6 +25,8 @@ class Digits:
     ----------
     part : {"source", "target"}
         The two share no image.
+    place : Place
+        Only its limit counts.
 
     Raises
     ------
@@ -31,8 +34,9 @@ class Digits:
         If the installed scikit-learn ships other digits, or the division is not the recorded one.
     """
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, place: Place = HERE) -> None:
         self.record: DatasetRecord = load_record("digits")
+        self.limit: int | None = place.limit
         self._pixels, numbers, pixels_sha256 = _bundled()
         _expect("pixels and labels", pixels_sha256, self.record.images_sha256)
         source = ranked((_id(i) for i in range(len(numbers))), _DIVISION_SEED, 0)[:N_SOURCE]
@@ -40,8 +44,12 @@ class Digits:
         members = sorted(source if part == "source" else everything.keys() - set(source))
         stated: Part = self.record.parts[part]
         _expect(f"ids of the {part} part", sha256_of(members), stated.ids_sha256)
+        labels = ClassLabels(classes=self.record.classes, by_id={i: everything[i] for i in members})
+        if place.limit is not None:
+            members = list(first_of_every_class(labels, members, place.limit))
+            self.record = trial_record(self.record, place.limit)
         self.ids: tuple[str, ...] = tuple(members)
-        self.labels = ClassLabels(classes=self.record.classes, by_id={i: everything[i] for i in members})
+        self.labels: Labels = ClassLabels(classes=self.record.classes, by_id={i: everything[i] for i in members})
         self.images_sha256: str = sha256_of([self.record.images_sha256, members])
 
     def image(self, image_id: str) -> Image.Image:
@@ -68,15 +76,7 @@ class Digits:
         tuple of Split
             Three, for the target part.
         """
-        protocol = self.record.protocol
-        return random_splits(
-            self.labels,
-            n_splits=protocol.splits,
-            seed=protocol.seed,
-            train_per_class=protocol.train_per_class,
-            test_per_class=protocol.test_per_class,
-            validation_fraction=protocol.validation_fraction,
-        )
+        return splits_of(self.record, self.labels, {})
 
     def training_and_held_out(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Divide the part for pretraining.
@@ -108,7 +108,7 @@ def _bundled() -> tuple[UInt8, Int64, str]:
     return pixels, numbers, hashlib.sha256(pixels.tobytes() + numbers.astype("<i8").tobytes()).hexdigest()
 
 
-def _expect(what: str, found: str, stated: str) -> None:
+def _expect(what: str, found: str, stated: str | None) -> None:
     if found != stated:
         msg = (
             f"digits: {what} are not the recorded ones.\n  Found:    sha256 {found}\n  Recorded: "

@@ -1,14 +1,152 @@
-"""Pixels: isotropic rescaling to a short side. Whatever changes a pixel here must raise `PIXELS_VERSION`."""
+"""Pixels: decoding to RGB and isotropic rescaling. Whatever changes a pixel here must raise `PIXELS_VERSION`.
+
+Pillow is the reference decoder. The EXIF orientation is ignored, as the tools of the time did: annotated boxes count in
+stored pixels. A file is what its content says, whatever its name.
+"""
+
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from transferbench.errors import DatasetError
 from transferbench.types import Interpolation, UInt8
 
 PIXELS_VERSION = 1
 """Part of every descriptor's key."""
 
+MAX_PIXELS = 50_000_000
+"""Larger images are refused before they are decoded: they are damaged, or made to exhaust memory."""
+
+FORMATS = ("JPEG", "PNG")
+
+# Pillow warns of a very large image and decodes it all the same; here the warning is the end of it.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+# What Pillow raises on damaged files, beside its own errors.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says about its image before it is decoded.
+
+    Parameters
+    ----------
+    format : str
+        ``JPEG`` or ``PNG``, by content.
+    mode : str
+        Pillow's name: RGB, L (grey), CMYK, P (palette) and so on.
+    width, height : int
+        In px, as stored.
+    """
+
+    format: str
+    mode: str
+    width: int
+    height: int
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read the header of an image file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    ImageHeader
+        Nothing is decoded.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, empty, no JPEG or PNG, or claims more than `MAX_PIXELS`.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _checked_header(image, path)
+    except _DAMAGE as problem:
+        raise DatasetError(_damage(path, problem)) from problem
+
+
+def read_image(path: Path) -> Image.Image:
+    """Decode an image file.
+
+    Grey, palette and CMYK images become RGB by Pillow's conversion; an alpha channel is dropped; of 16 bits the upper
+    eight are kept.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In mode RGB, all of it decoded, not turned by EXIF.
+
+    Raises
+    ------
+    DatasetError
+        If the file is missing, empty, truncated, no JPEG or PNG, or claims more than `MAX_PIXELS`.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _checked_header(image, path)
+            image.load()
+            return _as_rgb(image)
+    except _DAMAGE as problem:
+        raise DatasetError(_damage(path, problem)) from problem
+
+
+def _checked_header(image: Image.Image, path: Path) -> ImageHeader:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        msg = (
+            f"{path}: claims {width} x {height} px; more than {MAX_PIXELS:,} pixels are not decoded.\n"
+            "  Replace the file by an image of reasonable size."
+        )
+        raise DatasetError(msg)
+    return ImageHeader(str(image.format), image.mode, width, height)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits: Pillow would cut off at 255 instead of scaling
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if "transparency" in image.info:  # an alpha channel in disguise
+        image = image.convert("RGBA")
+    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+
+
+def _damage(path: Path, problem: Exception) -> str:
+    if isinstance(problem, FileNotFoundError):
+        return f"{path}: there is no such image"
+    if isinstance(problem, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return f"{path}: claims more than {MAX_PIXELS:,} pixels; it is not decoded"
+    if isinstance(problem, PermissionError):
+        return f"{path}: cannot be read: {problem.strerror}"
+    if path.is_file() and path.stat().st_size == 0:
+        return f"{path}: is empty (zero bytes)"
+    if isinstance(problem, UnidentifiedImageError):
+        return f"{path}: is neither a JPEG nor a PNG image"
+    return f"{path}: is damaged: {' '.join(str(problem).split())}"
 
 
 def rescaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:

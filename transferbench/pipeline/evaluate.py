@@ -11,7 +11,7 @@ from typing import Any
 from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data import Dataset
-from transferbench.errors import CacheError
+from transferbench.errors import CacheError, EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, aggregate
 from transferbench.evaluation.protocol import Evaluation, SplitResult, evaluate
 from transferbench.evaluation.svm import Liblinear, Solver
@@ -29,7 +29,7 @@ from transferbench.reporting.result import (
     find_equal,
     save_result,
 )
-from transferbench.types import Split, sha256_of
+from transferbench.types import ClassLabels, Split, sha256_of
 
 EVALUATION_VERSION = 1
 """Raised when a change of the evaluation code changes a score."""
@@ -77,7 +77,7 @@ def evaluate_recipe(
         _require(asked, layout)
         solver = Liblinear(recipe.svm.loss)
         splits = dataset.splits()
-        inputs = _inputs_sha256(recipe, layout, splits, solver)
+        inputs = _inputs_sha256(recipe, layout, dataset, splits, solver)
         folder = find_equal(home.results, name, inputs)
         if folder is not None:
             stage.reused = True
@@ -120,7 +120,9 @@ def _require(asked: str, layout: Sequence[Variant]) -> None:
         raise CacheError(msg)
 
 
-def _inputs_sha256(recipe: Recipe, layout: tuple[Variant, ...], splits: Sequence[Split], solver: Solver) -> str:
+def _inputs_sha256(
+    recipe: Recipe, layout: tuple[Variant, ...], dataset: Dataset, splits: Sequence[Split], solver: Solver
+) -> str:
     """Hash everything that decides the scores; the row that a recipe claims is not among it."""
     inputs = {
         "aggregate": to_dict(recipe.aggregate),
@@ -130,6 +132,7 @@ def _inputs_sha256(recipe: Recipe, layout: tuple[Variant, ...], splits: Sequence
             for variant in layout
         ],
         "splits": [split.sha256 for split in splits],
+        "labels": sha256_of([dataset.labels.classes, dataset.labels.by_id]),
         "solver": solver.name,
         "evaluation_version": EVALUATION_VERSION,
     }
@@ -140,6 +143,9 @@ def _score(
     variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
 ) -> VariantScore:
     nets = [[block.read() for block in part.blocks] for part in variant.parts]
+    if not isinstance(dataset.labels, ClassLabels):
+        msg = f"{dataset.record.name} has several labels per image, which this version cannot evaluate"
+        raise EvaluationError(msg)
     features = aggregate(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
     found = evaluate(
         features, dataset.labels, splits, solver, recipe.svm.C, done=partial(task.advance, note=variant.name)
@@ -194,6 +200,7 @@ def _result(
         dataset=dataset.record.name,
         dataset_title=dataset.record.title,
         metric=dataset.record.metric,
+        limit=dataset.limit,
         classes=dataset.labels.classes,
         scores=scores,
         solver=solver.name,

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 
 from transferbench import environment
 from transferbench.cache.block import Block
-from transferbench.data import Dataset, open_dataset
+from transferbench.data import Dataset
 from transferbench.data.images import rescale, rescaled_size
 from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
+from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.plan import Part, all_parts, part_of, variants
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.store import describe
@@ -49,7 +50,7 @@ def extract_recipe(recipe: Recipe, dataset: Dataset, home: Home, *, device: str,
     return extract(all_parts(variants(recipe, dataset, home)), dataset, device=device, progress=progress)
 
 
-def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
+def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --recipe`` means.
 
     Parameters
@@ -58,6 +59,8 @@ def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
         A shipped recipe or a path.
     home : Home
         The work folder.
+    data : DataOptions
+        Where the images are, and how many are wanted.
 
     Returns
     -------
@@ -65,12 +68,20 @@ def parts_of_recipe(name: str, home: Home) -> tuple[Dataset, list[Part]]:
         What to look at, and the nets to look with.
     """
     recipe = load(name, Recipe)
-    dataset = open_dataset(recipe.dataset)
+    dataset = target(recipe.dataset, home, data)
     return dataset, all_parts(variants(recipe, dataset, home))
 
 
 def parts_of_options(
-    dataset: str, net: str, weights: str, scales: Scales, *, flip: bool, home: Home, layer: str | None = None
+    dataset: str,
+    net: str,
+    weights: str,
+    scales: Scales,
+    *,
+    flip: bool,
+    home: Home,
+    layer: str | None = None,
+    data: DataOptions = WHOLE,
 ) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --dataset`` and its options mean.
 
@@ -90,6 +101,8 @@ def parts_of_options(
         The work folder.
     layer : {"fc7", "fc6", "pool5"}, optional
         Of the nets of Table 1.
+    data : DataOptions
+        Where the images are, and how many are wanted.
 
     Returns
     -------
@@ -103,7 +116,7 @@ def parts_of_options(
     WeightsError
         If nets and weights differ in number, or weights are not there.
     """
-    opened = open_dataset(dataset)
+    opened = target(dataset, home, data)
     nets, texts = net.split(","), weights.split(",")
     for name in nets:
         if not is_net(name, TABLE_1):

@@ -5,14 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from transferbench import environment
-from transferbench.data import Source, open_source
+from transferbench.data import Source
 from transferbench.data.images import rescale
 from transferbench.errors import DocumentError, TrainingError
 from transferbench.files import publish, sweep, writer_lock
 from transferbench.home import Home
+from transferbench.pipeline.datasets import WHOLE, DataOptions
+from transferbench.pipeline.datasets import source as open_source
 from transferbench.pipeline.runs import Run
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress
@@ -20,7 +23,15 @@ from transferbench.recipe import PretrainRecipe, load, to_dict
 from transferbench.types import Interpolation, Preprocessing, UInt8
 
 
-def pretrain(name: str, recipe: PretrainRecipe, home: Home, *, device: str, progress: Progress) -> tuple[Run, Stage]:
+def pretrain(
+    name: str,
+    recipe: PretrainRecipe,
+    home: Home,
+    *,
+    device: str,
+    progress: Progress,
+    data: DataOptions = WHOLE,
+) -> tuple[Run, Stage]:
     """Pretrain a net, unless that very run is finished; go on with one that was stopped.
 
     Parameters
@@ -35,6 +46,8 @@ def pretrain(name: str, recipe: PretrainRecipe, home: Home, *, device: str, prog
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
+    data : DataOptions
+        Where the images are, and how many are wanted; a trial is a run of its own.
 
     Returns
     -------
@@ -48,7 +61,7 @@ def pretrain(name: str, recipe: PretrainRecipe, home: Home, *, device: str, prog
     StorageError
         If another process trains this very run.
     """
-    run = Run.of(home, name, recipe)
+    run = Run.of(home, name, recipe, limit=data.limit)
     with timed(f"pretrain {name}") as stage:
         if run.finished:
             stage.reused = True
@@ -57,7 +70,7 @@ def pretrain(name: str, recipe: PretrainRecipe, home: Home, *, device: str, prog
             with writer_lock(run.folder, f"the pretraining run {run.folder.name}"):
                 if not run.finished:  # another process may have finished it while this one looked
                     sweep(run.folder)
-                    _train(run, recipe, device, progress)
+                    _train(run, recipe, open_source(recipe.dataset, home, data), device, progress)
     return run, stage
 
 
@@ -118,7 +131,7 @@ def accuracy(run: Run) -> float:
     return float(run.summary()["history"][-1]["accuracy"])
 
 
-def _train(run: Run, recipe: PretrainRecipe, device: str, progress: Progress) -> None:
+def _train(run: Run, recipe: PretrainRecipe, source: Source, device: str, progress: Progress) -> None:
     # torch takes two seconds to import; a finished run never needs it.
     from transferbench.extraction.engine import choose_device
     from transferbench.nets.importing import stamped
@@ -128,7 +141,6 @@ def _train(run: Run, recipe: PretrainRecipe, device: str, progress: Progress) ->
     from transferbench.training.checkpoint import remove_checkpoints
     from transferbench.training.loop import TrainingOptions, train
 
-    source = open_source(recipe.dataset)
     training_ids, held_out_ids = source.training_and_held_out()
     spec = recipe.net.spec(n_classes=len(source.labels.classes))
     preprocessing = Preprocessing(mean=recipe.mean, interpolation=recipe.interpolation)
@@ -166,12 +178,14 @@ def _train(run: Run, recipe: PretrainRecipe, device: str, progress: Progress) ->
         "held_out_accuracy": history[-1].accuracy,
         "training": to_dict(recipe),
     }
+    origin |= {"limit": source.limit} if source.limit is not None else {}
     save_weights(run.weights, stamped(from_net(net, preprocessing, source.labels.classes, origin)))
     document = {
         "format": "transferbench.run",
         "version": 1,
         "recipe_name": run.name,
         "recipe": to_dict(recipe),
+        "limit": source.limit,
         "history": lines,
         "device": chosen,
         "environment": environment.describe(),
@@ -206,7 +220,7 @@ class RescaledImages:
         if not ids:
             msg = f"{source.record.name} has no images to train on or to hold out"
             raise TrainingError(msg)
-        self.labels = source.labels.of(ids)
+        self.labels = source.labels.of(ids).astype(np.int64)
         self._images = [rescale(source.image(image_id), short_side_px, interpolation) for image_id in ids]
 
     def __len__(self) -> int:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from transferbench.data import open_dataset
 from transferbench.home import Home
 from transferbench.pipeline.check import check
+from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.evaluate import evaluate_recipe
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.pretrain import pretrain
@@ -14,7 +14,9 @@ from transferbench.progress import Progress
 from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, load
 
 
-def run(asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progress) -> Report:
+def run(
+    asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, data: DataOptions = WHOLE
+) -> Report:
     """Pretrain, extract, evaluate and report.
 
     Parameters
@@ -29,6 +31,8 @@ def run(asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progre
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
+    data : DataOptions
+        Where the target's images are, and how many are wanted.
 
     Returns
     -------
@@ -36,13 +40,13 @@ def run(asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progre
         Of a result that is stored.
     """
     check(recipe)
+    dataset = target(recipe.dataset, home, data)  # before hours of pretraining: is it there, and whole?
     stages: list[Stage] = []
     for needed in dict.fromkeys(
         net.weights.recipe for net in recipe.features.nets if isinstance(net.weights, RunWeights)
     ):
         _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
         stages.append(stage)
-    dataset = open_dataset(recipe.dataset)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
     folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages)
     return report(home, folder)

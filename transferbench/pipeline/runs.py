@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transferbench.data.images import PIXELS_VERSION
-from transferbench.data.record import load_record
+from transferbench.data.record import is_own, load_record
 from transferbench.errors import TrainingError
 from transferbench.home import Home
 from transferbench.recipe import PretrainRecipe, to_dict
@@ -32,7 +32,7 @@ class Run:
     folder: Path
 
     @classmethod
-    def of(cls, home: Home, name: str, recipe: PretrainRecipe) -> "Run":
+    def of(cls, home: Home, name: str, recipe: PretrainRecipe, *, limit: int | None = None) -> "Run":
         """Work out the folder of a recipe.
 
         Parameters
@@ -43,6 +43,8 @@ class Run:
             Of the recipe.
         recipe : PretrainRecipe
             Its content.
+        limit : int, optional
+            Images of every class, for a trial.
 
         Returns
         -------
@@ -51,10 +53,12 @@ class Run:
         """
         inputs = {
             "recipe": to_dict(recipe),
-            "images_sha256": load_record(recipe.dataset).images_sha256,
+            "images_sha256": None if is_own(recipe.dataset) else load_record(recipe.dataset).images_sha256,
             "pixels_version": PIXELS_VERSION,
             "training_version": TRAINING_VERSION,
         }
+        if limit is not None:
+            name, inputs = f"{name}-trial", inputs | {"limit": limit}
         return cls(name, home.runs / f"{name}-{sha256_of(inputs)[:8]}")
 
     @property

@@ -129,8 +129,9 @@ def headline(result: Result) -> str:
     """
     splits = result.scores[0].splits
     train = splits[0].n_fit + splits[0].n_validation
+    trial = "TRIAL, " if result.limit is not None else ""
     return (
-        f"{result.metric} in per cent on {result.dataset}, "
+        f"{trial}{result.metric} in per cent on {result.dataset}, "
         f"{len(splits)} split{'s' if len(splits) > 1 else ''} of {train} training and {splits[0].n_test} test images"
     )
 
@@ -179,6 +180,10 @@ def remarks(result: Result, comparison: Comparison | None) -> list[str]:
         One sentence or two each.
     """
     lines = []
+    if result.limit is not None:
+        lines.append(
+            f"TRIAL with up to {result.limit} images of every class (--limit): these numbers compare with no others."
+        )
     if any(variant.std is not None for variant in result.scores):
         lines.append("± is the standard deviation over the splits, n - 1 in the denominator.")
     if comparison is not None:

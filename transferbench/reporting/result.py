@@ -70,6 +70,7 @@ class Result(Document):
     dataset: str
     dataset_title: str
     metric: str
+    limit: int | None = None
     classes: tuple[str, ...]
     scores: tuple[VariantScore, ...]
     solver: str

@@ -1,0 +1,133 @@
+import shutil
+
+import pytest
+
+from transferbench.data import Place, open_dataset, open_source
+from transferbench.data.ilsvrc import boxes_of, kit_order
+from transferbench.data.record import load_record
+from transferbench.errors import DatasetError
+from transferbench.types import Box
+
+KIT = "ILSVRC2012_devkit_t12/data"
+
+
+def opened(ilsvrc):
+    return open_source("ilsvrc2012", Place(folder=ilsvrc.folder))
+
+
+def wnids_of_validation(source):
+    _, held_out = source.training_and_held_out()
+    return [source.record.classes[k] for k in source.labels.of(held_out)]
+
+
+def test_a_flat_val_is_labelled_through_the_kits_own_order(ilsvrc):
+    source = opened(ilsvrc)
+    # The trap: ids of the ground truth taken for positions among sorted WordNet ids give another list.
+    sorted_order = [sorted(source.record.classes)[k - 1] for k in (1, 2, 3, 4, 1, 2, 3, 4)]
+    assert wnids_of_validation(source) == ilsvrc.truth
+    assert ilsvrc.truth != sorted_order
+
+
+def test_class_numbers_follow_sorted_wordnet_ids(ilsvrc):
+    source = opened(ilsvrc)
+    training, _ = source.training_and_held_out()
+    numbers = {i.split("/")[1]: k for i, k in zip(training, source.labels.of(training), strict=True)}
+    assert numbers == {wnid: k for k, wnid in enumerate(sorted(numbers))}
+
+
+def test_inner_nodes_of_the_kit_are_no_classes(ilsvrc):
+    assert len(kit_order(ilsvrc.folder / KIT)) == 4
+
+
+def sort_into_folders(ilsvrc):
+    for k, wnid in enumerate(ilsvrc.truth, 1):
+        (ilsvrc.folder / "val" / wnid).mkdir(exist_ok=True)
+        name = f"ILSVRC2012_val_{k:08d}.JPEG"
+        (ilsvrc.folder / "val" / name).rename(ilsvrc.folder / "val" / wnid / name)
+
+
+def test_class_folders_in_val_give_the_same_ids_and_labels_with_and_without_a_kit(ilsvrc):
+    flat = opened(ilsvrc)
+    sort_into_folders(ilsvrc)
+    foldered = opened(ilsvrc)
+    shutil.rmtree(ilsvrc.folder / "ILSVRC2012_devkit_t12")
+    without_kit = opened(ilsvrc)
+    for other in (foldered, without_kit):
+        assert other.training_and_held_out() == flat.training_and_held_out()
+        assert other.labels.by_id == flat.labels.by_id
+
+
+def test_folders_sorted_by_the_wrong_order_are_refused(ilsvrc):
+    ilsvrc.truth = [sorted(set(ilsvrc.truth))[k % 4] for k in range(8)]
+    sort_into_folders(ilsvrc)
+    with pytest.raises(DatasetError, match="in a folder that is not its class by the kit"):
+        opened(ilsvrc)
+
+
+def test_a_flat_val_without_a_kit_is_explained(ilsvrc, call):
+    shutil.rmtree(ilsvrc.folder / "ILSVRC2012_devkit_t12")
+    result = call("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder)
+    assert result.code == 1
+    assert "val is flat and there is no development kit that labels it" in result.out
+
+
+def test_both_forms_of_val_at_once_are_refused(ilsvrc):
+    (ilsvrc.folder / "val" / "n02119789").mkdir()
+    with pytest.raises(DatasetError, match="images both at the top"):
+        opened(ilsvrc)
+
+
+def test_the_blacklist_counts_from_one(ilsvrc):
+    assert opened(ilsvrc).parts["blacklist"] == (
+        "val/ILSVRC2012_val_00000002.JPEG",
+        "val/ILSVRC2012_val_00000005.JPEG",
+    )
+
+
+def test_a_png_named_jpeg_and_a_cmyk_photograph_are_read_by_content(ilsvrc, call):
+    source = opened(ilsvrc)
+    assert source.image("train/n01440764/n01440764_1.JPEG").mode == "RGB"
+    assert source.image("train/n02119789/n02119789_1.JPEG").mode == "RGB"
+    result = call("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder)
+    assert result.code == 0
+    assert "1 file, n01440764_1.JPEG, of another format than its name" in result.out
+    assert "1 CMYK" in result.out
+
+
+def test_kaggles_tree_is_known(ilsvrc, tmp_path):
+    root = tmp_path / "kaggle" / "ILSVRC" / "Data" / "CLS-LOC"
+    root.parent.mkdir(parents=True)
+    ilsvrc.folder.rename(root)
+    source = open_source("ilsvrc2012", Place(folder=tmp_path / "kaggle"))
+    assert len(source.training_and_held_out()[0]) == 20
+
+
+def test_a_class_that_is_still_packed_is_named(ilsvrc):
+    shutil.rmtree(ilsvrc.folder / "train" / "n03000000")
+    (ilsvrc.folder / "train" / "n03000000.tar").write_bytes(b"\0" * 1024)
+    with pytest.raises(DatasetError, match="a class that is still packed"):
+        opened(ilsvrc)
+
+
+def test_it_is_no_target(ilsvrc):
+    with pytest.raises(DatasetError, match="is a dataset to pretrain on"):
+        open_dataset("ilsvrc2012", Place(folder=ilsvrc.folder))
+
+
+def test_boxes_are_scaled_to_a_rescaled_copy_and_cut_at_its_edge(tmp_path):
+    path = tmp_path / "n01440764_1.xml"
+    path.write_text(
+        "<annotation><size><width>100</width><height>80</height><depth>3</depth></size><object><name>n01440764</name>"
+        "<bndbox><xmin>11</xmin><ymin>21</ymin><xmax>110</xmax><ymax>60</ymax></bndbox></object></annotation>"
+    )
+    assert boxes_of(path, 100, 80) == [("n01440764", Box(10, 20, 100, 60))]
+    assert boxes_of(path, 50, 40) == [("n01440764", Box(5, 10, 50, 30))]
+
+
+def test_the_shipped_record_has_the_published_counts():
+    record = load_record("ilsvrc2012")
+    assert len(record.classes) == 1000
+    assert list(record.classes) == sorted(record.classes)
+    assert (record.parts["train"].images, record.parts["val"].images) == (1281167, 50000)
+    assert record.parts["blacklist"].images == 50000 - 48238
+    assert {archive.access for archive in record.archives} == {"registration"}

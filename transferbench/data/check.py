@@ -1,0 +1,121 @@
+"""Every image file of a survey, opened: header or all of it, in parallel."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from transferbench.data.images import ImageHeader, read_header, read_image
+from transferbench.data.survey import Finding, Survey, some
+from transferbench.errors import DatasetError
+from transferbench.files import sha256_file
+
+_WORKERS = min(16, 4 * (os.cpu_count() or 1))
+_AT_ONCE = 4096
+_NAMED = 50
+_MODES = {"L": "grey", "LA": "grey with alpha", "P": "palette", "RGBA": "RGB with alpha", "1": "two-level"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    file: str
+    header: ImageHeader | None
+    problem: str
+    sha256: str
+
+
+def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> list[Finding]:
+    """Open every image of a survey.
+
+    Parameters
+    ----------
+    survey : Survey
+        Names the files.
+    deep : bool
+        Decode them, and look for files of equal contents.
+    done : callable
+        Told after every file.
+
+    Returns
+    -------
+    list of Finding
+        One per damaged file (fifty are named, the rest counted), and what is unusual about the others.
+    """
+    files = sorted(set(survey.files.values()))
+    modes: Counter[str] = Counter()
+    bad: list[_Opened] = []
+    odd: list[str] = []
+    by_hash: dict[str, list[str]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for opened in _opened(files, deep=deep):
+        done()
+        if opened.header is None:
+            bad.append(opened)
+            continue
+        header = opened.header
+        modes[header.mode] += 1
+        sizes[opened.file] = (header.width, header.height)
+        if (header.format == "PNG") != opened.file.lower().endswith(".png"):
+            odd.append(Path(opened.file).name)
+        if deep:
+            by_hash.setdefault(opened.sha256, []).append(opened.file)
+    findings = [Finding("corrupt", one.problem, one.file, "get it again") for one in bad[:_NAMED]]
+    if len(bad) > _NAMED:
+        findings.append(Finding("corrupt", f"{len(bad) - _NAMED:,} more images are damaged", "", "unpack again"))
+    if files and not bad:
+        findings.append(Finding("ok", f"{len(files):,} image files {'decoded' if deep else 'have a good header'}"))
+    findings += _unusual(modes, odd)
+    findings += _outside(survey, sizes)
+    return findings + _equal(list(by_hash.values()))
+
+
+def _opened(files: list[str], *, deep: bool) -> Iterator[_Opened]:
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        for start in range(0, len(files), _AT_ONCE):
+            yield from workers.map(lambda file: _open(file, deep=deep), files[start : start + _AT_ONCE])
+
+
+def _open(file: str, *, deep: bool) -> _Opened:
+    path = Path(file)
+    try:
+        header = read_header(path)
+        if deep:
+            read_image(path)
+        return _Opened(file, header, "", sha256_file(path) if deep else "")
+    except DatasetError as problem:
+        return _Opened(file, None, str(problem).removeprefix(f"{path}: ").splitlines()[0], "")
+
+
+def _unusual(modes: Counter[str], odd: list[str]) -> list[Finding]:
+    findings = []
+    other = {mode: n for mode, n in modes.items() if mode != "RGB"}
+    if other:
+        listed = ", ".join(f"{n:,} {_MODES.get(mode, mode)}" for mode, n in sorted(other.items()))
+        findings.append(Finding("info", f"not RGB: {listed}; converted when read"))
+    if odd:
+        findings.append(
+            Finding("info", f"{some(sorted(odd), 'file')}, of another format than its name; read by content")
+        )
+    return findings
+
+
+def _outside(survey: Survey, sizes: dict[str, tuple[int, int]]) -> list[Finding]:
+    beyond = [
+        person
+        for person, box in survey.boxes.items()
+        if (size := sizes.get(survey.files.get(person, ""))) is not None and box != box.clipped(*size)
+    ]
+    return (
+        [Finding("info", f"{some(sorted(beyond), 'box', 'boxes')}, beyond the image; cut off there")] if beyond else []
+    )
+
+
+def _equal(groups: list[list[str]]) -> list[Finding]:
+    twins = [group for group in groups if len(group) > 1]
+    if not twins:
+        return []
+    first = " = ".join(Path(file).name for file in twins[0][:3])
+    what = f"{len(twins):,} groups of files with equal contents, first {first}; random splits may part them"
+    return [Finding("info", what, str(Path(twins[0][0]).parent))]

@@ -1,0 +1,144 @@
+"""Where datasets are, and opening them for the other verbs; a record told in rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transferbench.data import Dataset, Source, open_dataset, open_source
+from transferbench.data.place import Place
+from transferbench.data.record import Archive, DatasetRecord, Part, is_own
+from transferbench.home import Home
+from transferbench.types import PublishedRow
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Where the data are, if not in the work folder, and how much of them is wanted.
+
+    Parameters
+    ----------
+    data_dir : Path, optional
+        Instead of the dataset's folder in the work folder.
+    limit : int, optional
+        For a trial: at most so many images of every class, in every part.
+    """
+
+    data_dir: Path | None = None
+    limit: int | None = None
+
+
+WHOLE = DataOptions()
+"""All of it, in the work folder."""
+
+
+def place_of(name: str, home: Home, options: DataOptions = WHOLE) -> Place:
+    """Work out where a dataset is.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+    options : DataOptions
+        What the command line says.
+
+    Returns
+    -------
+    Place
+        Nothing is looked at.
+    """
+    folder = options.data_dir or home.data / (name if not is_own(name) else "own")
+    return Place(folder=folder.expanduser().absolute(), memory=home.data / ".hashes", limit=options.limit)
+
+
+def target(name: str, home: Home, options: DataOptions = WHOLE) -> Dataset:
+    """Open the target of a transfer experiment.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+    options : DataOptions
+        What the command line says.
+
+    Returns
+    -------
+    Dataset
+        Ready to give images.
+
+    Raises
+    ------
+    DatasetError
+        If it is not there or not what its record states.
+    """
+    return open_dataset(name, place_of(name, home, options))
+
+
+def source(name: str, home: Home, options: DataOptions = WHOLE) -> Source:
+    """Open a dataset to pretrain on.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+    options : DataOptions
+        What the command line says.
+
+    Returns
+    -------
+    Source
+        Ready to give images.
+
+    Raises
+    ------
+    DatasetError
+        If it is not there or not what its record states.
+    """
+    return open_source(name, place_of(name, home, options))
+
+
+def record_rows(record: DatasetRecord, published: Mapping[str, PublishedRow], folder: Path) -> list[list[str]]:
+    """Tell a record in rows of a name and a value.
+
+    Parameters
+    ----------
+    record : DatasetRecord
+        Any.
+    published : mapping of str to PublishedRow
+        What others reached.
+    folder : Path
+        Where the record stands.
+
+    Returns
+    -------
+    list of list of str
+        For a table of two columns.
+    """
+    rows = [
+        ["title", record.title],
+        ["task", f"{record.task.replace('_', ' ')}, {len(record.classes)} classes"],
+        ["metric", f"{record.metric}{f' ({record.average_precision})' if record.average_precision else ''}"],
+    ]
+    rows += [[f"part {name}", _part_told(part)] for name, part in record.parts.items()]
+    rows += [["counts", record.counts_source], ["protocol", record.protocol.sentence()]]
+    rows += [[f"archive {a.file}", _archive_told(a)] for a in record.archives]
+    rows += [["source", record.source], ["licence", record.licence], ["citation", record.citation]]
+    rows += [[f"published {key}", f"{100 * row.value:.1f} ({row.source})"] for key, row in published.items()]
+    return [*rows, ["record", str(folder)]]
+
+
+def _part_told(part: Part) -> str:
+    counts = [f"{n:,} {what}" for n, what in ((part.images, "images"), (part.people, "people")) if n is not None]
+    told = ", ".join(counts) or "number of images not published"
+    return f"{told}{'' if part.verified else ' (not verified)'}, {part.use}"
+
+
+def _archive_told(archive: Archive) -> str:
+    where = " or ".join(archive.urls) if archive.urls else f"after registration at {archive.page}"
+    digest = f"sha256 {archive.sha256}" if archive.sha256 else f"md5 {archive.md5}" if archive.md5 else "no hash known"
+    return f"{archive.holds}; {digest}; {where}"

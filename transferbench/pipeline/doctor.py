@@ -1,0 +1,131 @@
+"""`tb datasets check`: a folder beside its record, everything that is wrong at once."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transferbench import builtin
+from transferbench.data import open_dataset, survey
+from transferbench.data.check import check_images
+from transferbench.data.record import is_own, load_record, record_folder
+from transferbench.data.splits import splits_of
+from transferbench.data.stated import compare_with_record
+from transferbench.data.survey import Finding, Survey
+from transferbench.errors import DatasetError
+from transferbench.home import Home
+from transferbench.pipeline.datasets import DataOptions, place_of
+from transferbench.progress import Progress
+from transferbench.types import Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What `tb datasets check` found.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    folder : Path
+        Where was looked.
+    layout : str
+        What was recognised; empty if nothing was.
+    findings : tuple of Finding
+        Problems first.
+    """
+
+    name: str
+    folder: Path
+    layout: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether the dataset can be used."""
+        return not any(finding.is_problem for finding in self.findings)
+
+
+def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: Progress) -> Check:
+    """Compare a dataset on disk with its record: layout, lists, labels, counts, splits, image files.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+    options : DataOptions
+        Where to look.
+    deep : bool
+        Decode every image instead of reading its header, and look for equal files.
+    progress : Progress
+        Told how many images have been opened.
+
+    Returns
+    -------
+    Check
+        Everything that is wrong, not only the first thing.
+    """
+    place = place_of(name, home, options)
+    if not is_own(name) and load_record(name).layout.kind == "bundled":
+        opened = open_dataset(name, place)
+        told = [Finding("ok", f"{len(opened.ids):,} images, the recorded ones by hash"), *_splits_told(opened.splits())]
+        return Check(name=name, folder=place.folder, layout="bundled with a package", findings=tuple(told))
+    found = survey(name, place)
+    findings = [*_record_told(name), *found.findings, *compare_with_record(found)]
+    if found.layout:
+        try:
+            findings += _splits_told(_splits_of(found, findings))
+        except DatasetError as problem:
+            findings.append(Finding("wrong", f"no splits can be made: {problem}"))
+        with progress.task(f"opening images of {name}", len(set(found.files.values()))) as task:
+            findings += check_images(found, deep=deep, done=task.advance)
+    order = ("missing", "corrupt", "wrong", "stray", "info", "ok")
+    ordered = tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+    return Check(name=name, folder=place.folder, layout=found.layout, findings=ordered)
+
+
+def _splits_of(found: Survey, findings: Sequence[Finding]) -> tuple[Split, ...]:
+    if found.record.protocol.kind == "pretraining" or any(finding.is_problem for finding in findings):
+        return ()  # splits of a damaged dataset are other splits; that it is damaged is told already
+    return splits_of(found.record, found.labels, found.parts)
+
+
+def _record_told(name: str) -> list[Finding]:
+    if is_own(name) or (folder := record_folder(name)).parent == builtin.folder("datasets"):
+        return []
+    return [Finding("info", "compared with a record of your own (TB_DATASETS), not with a shipped one", str(folder))]
+
+
+def _splits_told(splits: Sequence[Split]) -> list[Finding]:
+    return [
+        Finding(
+            "ok",
+            f"split {s.name}: {len(s.fit):,} to fit, {len(s.validation):,} to choose C, {len(s.test):,} to test; "
+            f"ids sha256 {s.sha256[:16]}",
+        )
+        for s in splits
+    ]
+
+
+def check_to_dict(found: Check) -> dict[str, Any]:
+    """Return a check as plain JSON values.
+
+    Parameters
+    ----------
+    found : Check
+        Any.
+
+    Returns
+    -------
+    dict
+        What ``--json`` prints.
+    """
+    return {
+        "dataset": found.name,
+        "folder": str(found.folder),
+        "layout": found.layout,
+        "good": found.good,
+        "findings": [asdict(finding) for finding in found.findings],
+    }
