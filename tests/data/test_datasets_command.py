@@ -307,9 +307,9 @@ def test_the_whole_chain_runs_on_caltech(caltech101, tb, tmp_path):
     assert "TRIAL" not in tb("report", "small").out
 
 
-def test_a_trial_is_marked_everywhere(caltech101, tb, tmp_path):
+def test_a_trial_is_marked_everywhere(caltech101, call, tmp_path):
     path = recipe(tmp_path, "caltech101")
-    result = tb("run", path, "--data-dir", caltech101.folder, "--limit", 4)
+    result = call("run", path, "--data-dir", caltech101.folder, "--limit", 4)
     assert result.code == 0, result.err
     assert "small: TRIAL, mean class recall" in result.out
     assert "TRIAL with up to 4 images of every class" in result.out
@@ -333,19 +333,19 @@ def test_multi_label_targets_are_extracted(name, request, call, tmp_path):
     assert block["images"] == n_images[name]
 
 
-def test_an_own_folder_can_be_pretrained_on_and_evaluated(tb, tmp_path, photo):
+def test_an_own_folder_can_be_pretrained_on_and_evaluated(call, tmp_path, photo):
     for c in range(2):
         (tmp_path / "own" / f"class {c}").mkdir(parents=True)
         for k in range(6):
             (tmp_path / "own" / f"class {c}" / f"{k}.jpg").write_bytes(photo(800 + 10 * c + k))
     name = f"imagefolder:{tmp_path / 'own'}"
-    result = tb("run", recipe(tmp_path, name), "--json")
+    result = call("run", recipe(tmp_path, name), "--json")
     assert result.code == 0, result.err
-    assert result.json()["classes"] == ["class 0", "class 1"]
+    assert json.loads(result.out)["classes"] == ["class 0", "class 1"]
     content = yaml.safe_load((builtin.folder("recipes") / "pretrain" / "digits_a.yaml").read_text())
     content |= {"dataset": name, "epochs": 1, "net": {"name": "A", "width": 0.0625, "crop": 32}, "short_side": 32}
     (tmp_path / "own_a.yaml").write_text(yaml.safe_dump(content))
-    trained = tb("pretrain", "--recipe", tmp_path / "own_a.yaml", "--limit", 4, "--json")
+    trained = call("pretrain", "--recipe", tmp_path / "own_a.yaml", "--limit", 4, "--json")
     assert trained.code == 0, trained.err
     assert "own_a-trial" in json.loads(trained.out)["run"]
 
