@@ -1,10 +1,11 @@
 """`tb evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from transferbench.cli.options import device_option, home_option, json_option, recipe_option
+from transferbench.cli.options import device_option, home_option, json_option, recipe_option, solver_option
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
@@ -12,10 +13,11 @@ from transferbench.cli.terminal import progress
 @click.command()
 @recipe_option(required=True)
 @click.option("--extract", "with_extraction", is_flag=True, help="Extract missing descriptors first.")
+@solver_option
 @device_option
 @home_option
 @json_option
-def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_json: bool) -> None:
+def evaluate(recipe: str, with_extraction: bool, solver: Any, device: str, home: Path, as_json: bool) -> None:
     """Train and test the linear SVMs of a recipe on cached descriptors.
 
     Needs no GPU and does not load torch. If descriptors are missing it says which command makes them, or makes them
@@ -37,5 +39,5 @@ def evaluate(recipe: str, with_extraction: bool, device: str, home: Path, as_jso
     check(loaded)
     dataset = open_dataset(loaded.dataset)
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
-    folder, _ = evaluate_recipe(Path(recipe).stem, loaded, dataset, place, progress=bars, before=before)
+    folder, _ = evaluate_recipe(Path(recipe).stem, loaded, dataset, place, progress=bars, before=before, solver=solver)
     print_report(report(place, folder), as_json=as_json)

@@ -1,20 +1,22 @@
 """`tb run`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from transferbench.cli.options import device_option, home_option, json_option
+from transferbench.cli.options import device_option, home_option, json_option, solver_option
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
 
 @click.command()
 @click.argument("recipe")
+@solver_option
 @device_option
 @home_option
 @json_option
-def run(recipe: str, device: str, home: Path, as_json: bool) -> None:
+def run(recipe: str, solver: Any, device: str, home: Path, as_json: bool) -> None:
     """Do a whole recipe: pretrain, extract, evaluate, report.
 
     RECIPE is a shipped name or the path of a YAML file. Every stage that is done already is reused, so the command can
@@ -28,5 +30,6 @@ def run(recipe: str, device: str, home: Path, as_json: bool) -> None:
     from transferbench.pipeline import run as pipeline
     from transferbench.recipe import Recipe, load
 
-    done = pipeline.run(Path(recipe).stem, load(recipe, Recipe), Home.at(home), device=device, progress=progress())
+    place, bars = Home.at(home), progress()
+    done = pipeline.run(Path(recipe).stem, load(recipe, Recipe), place, device=device, progress=bars, solver=solver)
     print_report(done, as_json=as_json)

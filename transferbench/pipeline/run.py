@@ -11,10 +11,12 @@ from transferbench.pipeline.pretrain import pretrain
 from transferbench.pipeline.report import Report, report
 from transferbench.pipeline.stage import Stage
 from transferbench.progress import Progress
-from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, load
+from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, SolverName, load
 
 
-def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress) -> Report:
+def run(
+    name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, solver: SolverName = "auto"
+) -> Report:
     """Pretrain, extract, evaluate and report.
 
     Parameters
@@ -29,6 +31,8 @@ def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progres
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
+    solver : {"auto", "gram", "rows", "liblinear"}
+        How the SVMs are fitted.
 
     Returns
     -------
@@ -44,5 +48,5 @@ def run(name: str, recipe: Recipe, home: Home, *, device: str, progress: Progres
         stages.append(stage)
     dataset = open_dataset(recipe.dataset)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
-    folder, _ = evaluate_recipe(name, recipe, dataset, home, progress=progress, before=stages)
+    folder, _ = evaluate_recipe(name, recipe, dataset, home, progress=progress, before=stages, solver=solver)
     return report(home, folder)
