@@ -21,7 +21,9 @@ from transferbench.evaluation.svm.threads import each, in_ranges
 from transferbench.types import Float64
 
 MAX_ROUNDS = 100
-TOLERANCE = 1e-5
+TOLERANCES = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-5}
+"""Relative duality gap at which a class is done, by the type of its Gram matrix. Features that resemble each other closely,
+as those of a net with random weights do, have scores that differ little from class to class: a loose gap reorders them."""
 _CONJUGATE_STEPS = 10
 _ENOUGH = 0.01
 _TURNS = 3
@@ -42,8 +44,8 @@ class Descent:
         Of a margin violation.
     weights : ndarray of shape (K, 2), float64, optional
         Factors on C, of negative and positive images; 1 if not given.
-    tolerance : float
-        Relative duality gap at which a class is done.
+    tolerance : float, optional
+        Relative duality gap at which a class is done; one of `TOLERANCES` if not given.
     max_rounds : int
         Rounds after which a class is left as it is.
 
@@ -55,6 +57,10 @@ class Descent:
         Decision values of all n images, those left out included: K b, summed in float64.
     gaps : ndarray of shape (K,), float64
         Relative duality gaps of the last `solve`, computed in float64.
+    tolerance : float
+        What the gaps are held against.
+    rounds : int
+        Steps taken so far, of any class.
     """
 
     def __init__(
@@ -64,20 +70,21 @@ class Descent:
         loss: Loss,
         weights: Float64 | None = None,
         *,
-        tolerance: float = TOLERANCE,
+        tolerance: float | None = None,
         max_rounds: int = MAX_ROUNDS,
     ) -> None:
         self._operator = operator
         self._signs = np.ascontiguousarray(signs)
         self._loss: Loss = loss
         self._weights = np.ones((len(signs), 2)) if weights is None else weights
-        self._tolerance = tolerance
+        self.tolerance = TOLERANCES[operator.dtype] if tolerance is None else tolerance
         self._max_rounds = max_rounds
         self.coefficients: Float64 = np.zeros(signs.shape)
         self.scores: Float64 = np.zeros(signs.shape)
         self.gaps: Float64 = np.full(len(signs), np.inf)
         # Classes whose coefficients came out of Newton's method: any sign, few of them 0.
         self._primal = np.zeros(len(signs), dtype=bool)
+        self.rounds = 0
 
     def start_from(self, coefficients: Float64) -> None:
         """Begin at a solution for other signs, for instance for fewer images.
@@ -104,13 +111,28 @@ class Descent:
         # A class that is not done by the one way is taken over by the other, as long as that helps.
         for _ in range(_TURNS):
             self._solve_wide(np.flatnonzero(wide), costs)
-            waiting = self.gaps > self._tolerance
+            waiting = self.gaps > self.tolerance
             if not waiting.any():
                 break
             self._solve_narrow(np.flatnonzero(waiting), costs)
-            wide = self.gaps > self._tolerance
+            wide = self.gaps > self.tolerance
             if not wide.any():
                 break
+
+    def certify(self, operator: Operator, C: float) -> None:
+        """Compute scores and gaps anew with another operator, for instance of the features instead of their Gram matrix.
+
+        Parameters
+        ----------
+        operator : Operator
+            Of the same images in the same order.
+        C : float
+            That of the last `solve`.
+        """
+        self._operator, costs = operator, Costs.of(self._loss, C, self._weights)
+        self._refresh(np.arange(len(self._signs)))
+        self._certify(np.flatnonzero(self._primal), costs)
+        self._measure(np.flatnonzero(~self._primal), costs)
 
     def _solve_narrow(self, classes: _Numbers, costs: Costs) -> None:
         """Finish every class on the images that matter to it."""
@@ -122,11 +144,12 @@ class Descent:
         self._to_dual(classes, costs)
         self._measure(classes, costs)
         if self._operator.widest:
-            classes = classes[(self.gaps > self._tolerance)[classes]]
+            classes = classes[(self.gaps > self.tolerance)[classes]]
+            self.rounds += 1
             self.gaps[classes] = each(
                 classes,
                 lambda k: self._operator.finish(
-                    Y[k], B[k], F[k], costs, int(k), self._tolerance, first.get(k, nothing)
+                    Y[k], B[k], F[k], costs, int(k), self.tolerance, first.get(k, nothing)
                 ),
             )
 
@@ -139,12 +162,13 @@ class Descent:
         for _ in range(self._max_rounds):
             if not len(classes):
                 break
+            self.rounds += 1
             self._go_together(classes, costs)
             self._measure(classes, costs)
-            done = classes[(self.gaps <= self._tolerance)[classes]]
+            done = classes[(self.gaps <= self.tolerance)[classes]]
             self._refresh(done)
             self._measure(done, costs)
-            classes = classes[(self.gaps > self._tolerance)[classes]]
+            classes = classes[(self.gaps > self.tolerance)[classes]]
             if self._operator.widest and len(classes) and self._widths(classes, costs).max() <= self._operator.widest:
                 break
         self._refresh(classes)
@@ -156,17 +180,21 @@ class Descent:
         for _ in range(self._max_rounds):
             if not len(classes):
                 return
+            self.rounds += 1
             done = self._newton_step(classes, costs)
             if done.any():
                 # Scores have gathered the rounding of many float32 products: the certificate is taken on exact ones.
                 self._refresh(classes[done])
                 self._certify(classes[done], costs)
-            open_ = (self.gaps > self._tolerance)[classes]
+            open_ = (self.gaps > self.tolerance)[classes]
             # Images leave step by step; as soon as few are left the class is better finished by itself.
             still_wide = self._widths(classes, costs) > self._operator.widest
             classes = classes[open_ & (still_wide | done)]
 
     def _certify(self, classes: _Numbers, costs: Costs) -> None:
+        """Set the gaps of classes with coefficients of any sign: half the square of the primal gradient."""
+        if not len(classes):
+            return
         Y, B, F = self._signs[classes], self.coefficients[classes], self.scores[classes]
         residual, objective = np.empty(B.shape), np.empty(len(B))
         loss = costs.loss[classes]
@@ -187,7 +215,7 @@ class Descent:
         in_ranges(len(B), lambda i, j: kernels.aim_primal_classes(Y, B, F, loss, residual, objective, i, j))
         image = operator.product(residual)
         square = np.einsum("kn,kn->k", residual, image, dtype=np.float64)
-        needed = 2 * self._tolerance * objective
+        needed = 2 * self.tolerance * objective
         done: NDArray[np.bool_] = square <= needed
         enough = np.maximum(_ENOUGH * square, 0.25 * needed)
         square[done] = 0

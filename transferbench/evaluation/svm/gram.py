@@ -59,14 +59,30 @@ def gram_matrix(features: FeatureParts, ids: Sequence[str], bias: float) -> Matr
     dtype = working_type(n)
     position = {image_id: row for row, image_id in enumerate(ids)}
     target = np.array([position.get(image_id, -1) for image_id in features.ids], dtype=np.int64)
-    gram = np.zeros((n, n), dtype=dtype, order="F")
-    update = blas.dsyrk if dtype == np.float64 else blas.ssyrk
+    half = np.zeros((n, n), dtype=dtype, order="F")
     for part in features.parts:
-        rows = _rows(part, target, n, dtype)
-        # Column by column, what BLAS calls the upper half is the lower half of the rows.
-        gram = update(1.0, rows.T, 1.0, gram, trans=1, lower=0, overwrite_c=1)
-        del rows
-    return _completed(gram.T, features.lengths[target >= 0][np.argsort(target[target >= 0])], bias)
+        half = _add_square(half, _rows(part, target, n, dtype))
+    return _completed(half.T, features.lengths[target >= 0][np.argsort(target[target >= 0])], bias)
+
+
+def gram_of_rows(rows: Matrix, bias: float) -> Matrix:
+    """Compute the Gram matrix of rows in memory.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Features.
+    bias : float
+        As for `gram_matrix`.
+
+    Returns
+    -------
+    ndarray of shape (n, n)
+        Of `working_type`.
+    """
+    n = len(rows)
+    half = np.zeros((n, n), dtype=working_type(n), order="F")
+    return _completed(_add_square(half, rows.astype(half.dtype, copy=False)).T, np.ones(n), bias)
 
 
 def sub_matrix(gram: Matrix, rows: NDArray[np.int64]) -> Matrix:
@@ -151,6 +167,13 @@ def _rows(part: Part, target: NDArray[np.int64], n: int, dtype: np.dtype[Any]) -
         msg = "there are no images"
         raise ValueError(msg)
     return rows
+
+
+def _add_square(half: Matrix, rows: Matrix) -> Matrix:
+    """Add X X' to the lower half; column by column, what BLAS calls the upper half is the lower half of the rows."""
+    update = blas.dsyrk if half.dtype == np.float64 else blas.ssyrk
+    result: Matrix = update(1.0, rows.T, 1.0, half, trans=1, lower=0, overwrite_c=1)
+    return result
 
 
 def _completed(gram: Matrix, lengths: Float64, bias: float) -> Matrix:

@@ -109,15 +109,19 @@ class RowsOperator:
         Number of rows.
     bias : float
         ``intercept_scaling``.
+    dtype : dtype, optional
+        Of the products; float32 if not given.
     """
 
     widest = 0
 
-    def __init__(self, blocks: Callable[[], Iterable[Float32]], n: int, bias: float) -> None:
+    def __init__(
+        self, blocks: Callable[[], Iterable[Float32]], n: int, bias: float, dtype: np.dtype[Any] | None = None
+    ) -> None:
         self._blocks = blocks
         self.n = n
         self._square = bias * bias
-        self.dtype = np.dtype(np.float32)
+        self.dtype = np.dtype(np.float32) if dtype is None else dtype
 
     def weights(self, coefficients: Matrix) -> Matrix:
         """Sum the rows, weighted.
@@ -151,12 +155,13 @@ class RowsOperator:
 
     def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
         """Sweep; see `Operator.sweep`."""
-        weights = self.weights(coefficients.astype(np.float32))
+        weights = self.weights(coefficients.astype(self.dtype))
         bias = coefficients.sum(axis=1)
         for start, block in self._numbered():
             here = slice(start, start + len(block))
+            block = block.astype(self.dtype, copy=False)  # noqa: PLW2901 - the same rows
             scores[:, here] = weights @ block.T + (self._square * bias)[:, None]
-            gram = block @ block.T + np.float32(self._square)
+            gram = block @ block.T + self.dtype.type(self._square)
             change = _sweep_block(gram, 0, start, signs, coefficients, scores, costs)
             weights += change @ block
             bias += change.sum(axis=1, dtype=np.float64)

@@ -7,8 +7,8 @@ import numpy as np
 
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.choice import Way, choose, memory_of_machine
-from transferbench.evaluation.svm.descent import TOLERANCE, Descent, warn_of_gaps
-from transferbench.evaluation.svm.gram import gram_matrix, primal_scores, sub_matrix
+from transferbench.evaluation.svm.descent import TOLERANCES, Descent, warn_of_gaps
+from transferbench.evaluation.svm.gram import gram_matrix, primal_scores, sub_matrix, working_type
 from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
 from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
@@ -72,7 +72,7 @@ class DualDescent:
     """
 
     def __init__(self, loss: Loss, way: Literal["auto", "gram", "rows"] = "auto") -> None:
-        self.name = f"descent {loss}, relative duality gap {TOLERANCE:g}"
+        self.name = f"descent {loss}, relative duality gap {' or '.join(f'{t:g}' for t in TOLERANCES.values())}"
         self._loss: Loss = loss
         self._way = way
 
@@ -119,7 +119,7 @@ class DescentOnFeatures:
         scores = np.empty((len(Cs), len(validation), targets.shape[1]))
         for number in np.argsort(Cs, kind="stable"):
             descent.solve(Cs[number])
-            warn_of_gaps(descent.gaps, TOLERANCE, f"C={Cs[number]:g}, split {here.name}")
+            warn_of_gaps(descent.gaps, descent.tolerance, f"C={Cs[number]:g}, split {here.name}")
             scores[number] = descent.scores[:, validation].T
             self._found[split, Cs[number]] = descent.coefficients.astype(np.float32)
         return scores
@@ -132,7 +132,7 @@ class DescentOnFeatures:
         if (split, C) in self._found:
             descent.start_from(self._found[split, C].astype(np.float64))
         descent.solve(C)
-        warn_of_gaps(descent.gaps, TOLERANCE, f"C={C:g}, split {here.name}, all training images")
+        warn_of_gaps(descent.gaps, descent.tolerance, f"C={C:g}, split {here.name}, all training images")
         self._machines[split] = (ids, descent.coefficients)
         self._found = {key: value for key, value in self._found.items() if key[0] != split}
 
@@ -175,8 +175,8 @@ class DescentOnFeatures:
         blocks = _blocks_of(self._features, mine)
         if 4 * len(ids) * self._features.dimensions <= _ROWS_IN_MEMORY_PART * memory_of_machine():
             kept = list(blocks())
-            return ids, RowsOperator(lambda: kept, len(ids), _BIAS)
-        return ids, RowsOperator(blocks, len(ids), _BIAS)
+            return ids, RowsOperator(lambda: kept, len(ids), _BIAS, working_type(len(ids)))
+        return ids, RowsOperator(blocks, len(ids), _BIAS, working_type(len(ids)))
 
 
 def _blocks_of(features: FeatureParts, chosen: set[str]) -> Callable[[], Iterator[Float32]]:
