@@ -1,0 +1,137 @@
+"""The protocol over splits: both kinds of labels, all solvers, and what it refuses."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+from sklearn.svm import LinearSVC
+
+from transferbench.errors import EvaluationError
+from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
+from transferbench.evaluation.metrics import MEAN_AP_11_POINT, MEAN_AP_AREA, MEAN_AP_NON_INTERPOLATED
+from transferbench.evaluation.protocol import choose_C, evaluate
+from transferbench.evaluation.svm.solvers import make_solver
+from transferbench.types import ClassLabels, MultiLabels, Split
+
+CS = (0.03, 0.3, 3.0)
+
+
+def divided(ids, n_splits=2):
+    splits = []
+    for number in range(n_splits):
+        order = [ids[i] for i in np.random.default_rng(number).permutation(len(ids))]
+        parts = (order[:80], order[80:120], order[120:])
+        splits.append(Split(name=f"{number + 1} of {n_splits}", **dict(zip(("fit", "validation", "test"), (tuple(sorted(p)) for p in parts), strict=True))))
+    return splits
+
+
+@pytest.fixture
+def features(nets, make_source):
+    _, ids, arrays = nets
+    return FeatureParts([[make_source(a, ids) for a in scales] for scales in arrays], AGGREGATORS["stack"], "both")
+
+
+@pytest.fixture
+def class_labels(nets):
+    labels, ids, _ = nets
+    return ClassLabels(classes=tuple("abcdef"), by_id={i: int(k) for i, k in zip(ids, labels, strict=True)})
+
+
+@pytest.fixture
+def multi_labels(nets):
+    labels, ids, _ = nets
+    rng = np.random.default_rng(9)
+    signs = np.where((labels[:, None] == np.arange(4)) | (rng.random((240, 4)) < 0.1), 1, -1)
+    signs[rng.random((240, 4)) < 0.1] = 0
+    return MultiLabels(classes=tuple("abcd"), by_id={i: tuple(map(int, row)) for i, row in zip(ids, signs, strict=True)})
+
+
+def run(features, labels, splits, solver="auto", loss="squared_hinge", **more):
+    told = []
+    found = evaluate(features, labels, splits, make_solver(solver, loss), CS, lambda: told.append(1), **more)
+    assert len(told) == len(splits)
+    return found
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+@pytest.mark.parametrize("solver", ["gram", "rows"])
+def test_every_solver_gives_the_reference_table(features, class_labels, nets, solver, loss):
+    splits = divided(nets[1])
+    ours, theirs = (run(features, class_labels, splits, s, loss) for s in (solver, "liblinear"))
+    assert ours.mean == pytest.approx(theirs.mean, abs=2e-3)
+    for mine, other in zip(ours.splits, theirs.splits, strict=True):
+        assert mine.C == other.C
+        assert list(mine.validation) == list(CS)
+        assert mine.validation == pytest.approx(other.validation, abs=0.03)
+        assert mine.confusion.sum() == len(mine.split.test)
+        assert np.abs(mine.confusion - other.confusion).sum() <= 4
+
+
+def test_equal_inputs_give_equal_numbers(features, class_labels, nets):
+    first, second = (run(features, class_labels, divided(nets[1])) for _ in range(2))
+    assert [s.score for s in first.splits] == [s.score for s in second.splits]
+    assert [s.validation for s in first.splits] == [s.validation for s in second.splits]
+
+
+def test_test_scores_are_byte_for_byte_the_same(features, class_labels, nets):
+    splits = divided(nets[1])
+
+    def scores():
+        prepared = make_solver("gram", "squared_hinge").prepare(features, splits)
+        for number, split in enumerate(splits):
+            targets = np.where(class_labels.of(split.train)[:, None] == np.arange(6), 1, -1).astype(np.int8)
+            prepared.train(number, targets, 1.0)
+        return b"".join(s.tobytes() for s in prepared.test_scores())
+
+    assert scores() == scores()
+
+
+def test_several_classes_per_image_are_judged_by_average_precision(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    found = run(features, multi_labels, [split], metric=MEAN_AP_11_POINT)
+    (result,) = found.splits
+    assert found.std is None
+    assert result.confusion is None
+    assert result.score.metric == MEAN_AP_11_POINT
+    assert [other.metric for other in result.others] == [MEAN_AP_AREA, MEAN_AP_NON_INTERPOLATED]
+    # One LinearSVC per class on the images that are not difficult for it, with the C that was chosen.
+    rows, expected = features.read(), []
+    for k in range(4):
+        train, test = multi_labels.of(split.train)[:, k], multi_labels.of(split.test)[:, k]
+        machine = LinearSVC(C=result.C, dual=True, tol=1e-7, max_iter=100_000, random_state=0)
+        machine.fit(rows.rows(split.train)[train != 0].astype(np.float64), train[train != 0])
+        scores = machine.decision_function(rows.rows(split.test)[test != 0].astype(np.float64))
+        expected.append(average_precision_score(test[test != 0] > 0, scores))
+    assert result.others[1].per_class == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_C_of_several_classes_is_that_of_the_best_mean(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    (result,) = run(features, multi_labels, [split]).splits
+    assert result.score.metric == MEAN_AP_AREA
+    assert result.C == choose_C(result.validation)
+    assert len(set(result.validation.values())) > 1
+
+
+def test_a_class_without_positives_in_a_split_is_named(features, class_labels, nets):
+    (split,) = divided(nets[1], 1)
+    without = Split(
+        name="1 of 1",
+        fit=tuple(i for i in split.fit if class_labels.by_id[i] != 2),
+        validation=split.validation,
+        test=split.test,
+    )
+    with pytest.raises(EvaluationError, match="class 'c' has no positive image to fit on in split 1 of 1"):
+        run(features, class_labels, [without])
+
+
+def test_a_metric_for_other_labels_is_refused(features, class_labels, nets):
+    with pytest.raises(EvaluationError, match="does not suit these labels"):
+        run(features, class_labels, divided(nets[1]), metric=MEAN_AP_AREA)
+
+
+@pytest.mark.parametrize(
+    ("validation", "C"),
+    [({1: 0.5, 2: 0.7, 3: 0.6}, 2), ({1: 0.7, 2: 0.7, 3: 0.7}, 2), ({1: 0.7, 2: 0.7, 3: 0.1}, 1), ({4: 0.1}, 4)],
+)
+def test_of_equally_good_C_the_middle_one_is_taken(validation, C):
+    assert choose_C(validation) == C
