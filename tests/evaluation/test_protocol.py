@@ -20,7 +20,12 @@ def divided(ids, n_splits=2):
     for number in range(n_splits):
         order = [ids[i] for i in np.random.default_rng(number).permutation(len(ids))]
         parts = (order[:80], order[80:120], order[120:])
-        splits.append(Split(name=f"{number + 1} of {n_splits}", **dict(zip(("fit", "validation", "test"), (tuple(sorted(p)) for p in parts), strict=True))))
+        splits.append(
+            Split(
+                name=f"{number + 1} of {n_splits}",
+                **dict(zip(("fit", "validation", "test"), (tuple(sorted(p)) for p in parts), strict=True)),
+            )
+        )
     return splits
 
 
@@ -42,7 +47,9 @@ def multi_labels(nets):
     rng = np.random.default_rng(9)
     signs = np.where((labels[:, None] == np.arange(4)) | (rng.random((240, 4)) < 0.1), 1, -1)
     signs[rng.random((240, 4)) < 0.1] = 0
-    return MultiLabels(classes=tuple("abcd"), by_id={i: tuple(map(int, row)) for i, row in zip(ids, signs, strict=True)})
+    return MultiLabels(
+        classes=tuple("abcd"), by_id={i: tuple(map(int, row)) for i, row in zip(ids, signs, strict=True)}
+    )
 
 
 def run(features, labels, splits, solver="auto", loss="squared_hinge", **more):
@@ -108,7 +115,7 @@ def test_the_C_of_several_classes_is_that_of_the_best_mean(features, multi_label
     (split,) = divided(nets[1], 1)
     (result,) = run(features, multi_labels, [split]).splits
     assert result.score.metric == MEAN_AP_AREA
-    assert result.C == choose_C(result.validation)
+    assert choose_C(result.validation) == result.C
     assert len(set(result.validation.values())) > 1
 
 

@@ -162,7 +162,8 @@ class FeatureParts:
         if self._l2 != "global" or len(self.parts) == 1:
             return np.ones(len(self.ids))
         squares = [np.concatenate([_squares(chunk) for chunk in part.chunks()]) for part in self.parts]
-        return np.sqrt(np.sum(squares, axis=0))
+        lengths: Float64 = np.sqrt(np.sum(squares, axis=0))
+        return lengths
 
     def chunks(self) -> Iterator[Float32]:
         """Read whole rows, a chunk of images at a time.

@@ -69,7 +69,8 @@ def average_precision_11_point(truth: Int8, scores: Float64) -> float:
     truth : ndarray of shape (n,), int8
         +1, -1, or 0 (difficult: left out, neither right nor wrong).
     scores : ndarray of shape (n,), float64
-        Larger means more certain. Of equal scores the one earlier in the list ranks first, as in the VOC development kit.
+        Larger means more certain. Of equal scores the one earlier in the list ranks first, as in the VOC development
+        kit.
 
     Returns
     -------

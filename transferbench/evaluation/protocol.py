@@ -209,7 +209,9 @@ class _Judge:
         missing = np.flatnonzero(~(truth > 0).any(axis=0))
         if len(missing):
             name = self.labels.classes[missing[0]]
-            msg = f"class {name!r} has no positive image among {len(ids)} to score, so its average precision is undefined"
+            msg = (
+                f"class {name!r} has no positive image among {len(ids)} to score, so its average precision is undefined"
+            )
             raise EvaluationError(msg)
         measure = AVERAGE_PRECISIONS[metric]
         return np.array([measure(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])

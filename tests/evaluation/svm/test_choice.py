@@ -7,7 +7,12 @@ from transferbench.evaluation.svm.choice import choose, memory_of_machine
 
 @pytest.mark.parametrize(
     ("n", "d", "classes", "way"),
-    [(15_420, 12_288, 257, "gram"), (200_000, 4_096, 100, "rows"), (5_011, 4_096, 20, "gram"), (30_000, 64, 10, "rows")],
+    [
+        (15_420, 12_288, 257, "gram"),
+        (200_000, 4_096, 100, "rows"),
+        (5_011, 4_096, 20, "gram"),
+        (30_000, 64, 10, "rows"),
+    ],
 )
 def test_choice_by_shape(n, d, classes, way):
     assert choose(n, d, classes, memory_bytes=16 << 30).way == way

@@ -32,7 +32,7 @@ def test_machine_code_is_kept_in_the_users_cache_folder(tmp_path):
     assert list((tmp_path / "transferbench-numba").rglob("kernels.multiply_sparse*.nbc"))
     package = Path(transferbench.__file__).parent
     assert not list(package.rglob("*.nbi"))
-    assert numba.config.CACHE_DIR == before
+    assert before == numba.config.CACHE_DIR
 
 
 def test_a_folder_that_cannot_be_made_does_not_stop_the_work(tmp_path):

@@ -54,7 +54,9 @@ def test_every_way_reaches_the_certified_optimum(loss, widest):
         other = Descent(GramOperator(gram), signs, loss, tolerance=1e-9)
         other.solve(C)
         lower = objectives(other.scores, other.coefficients, signs, costs(loss, C, 4))[0] * (1 - 1e-8)
-        assert (objectives(descent.scores, descent.coefficients, signs, costs(loss, C, 4))[0] <= lower * (1 + 3e-6)).all()
+        assert (
+            objectives(descent.scores, descent.coefficients, signs, costs(loss, C, 4))[0] <= lower * (1 + 3e-6)
+        ).all()
 
 
 @pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
@@ -66,9 +68,7 @@ def test_rows_in_blocks_reach_the_optimum_of_the_gram_matrix(loss):
         by_rows.solve(C)
         by_gram.solve(C)
         assert (by_rows.gaps <= 1e-5).all()
-        mine, best = (
-            objectives(d.scores, d.coefficients, signs, costs(loss, C, 4))[0] for d in (by_rows, by_gram)
-        )
+        mine, best = (objectives(d.scores, d.coefficients, signs, costs(loss, C, 4))[0] for d in (by_rows, by_gram))
         np.testing.assert_allclose(mine, best, rtol=3e-5)
 
 

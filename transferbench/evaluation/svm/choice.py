@@ -6,8 +6,8 @@ from typing import Literal
 
 Way = Literal["gram", "rows"]
 
-# How many products with the Gram matrix a path over C takes, and how much less of that the rows' way must need before it
-# is worth giving up finishing classes one by one.
+# How many products with the Gram matrix a path over C takes, and how many times less work the rows' way must be before
+# it is worth giving up finishing classes one by one.
 _PRODUCTS = 200
 _ADVANTAGE = 4
 _MEMORY_PART = 0.4

@@ -4,23 +4,21 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core.errors import NumbaWarning
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 # Sums may be reordered, so that they fill vector registers; unlike full fast-math this keeps infinities, which mark
 # coefficients without an upper bound.
 _REORDERED = {"contract", "reassoc", "nsz"}
 
 
-def compiled(function: F) -> F:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function on its first call, without Python's lock, and keep the machine code for the next process.
 
-    numba would write beside the source file, which an installed package may share with other users and machines. The code
-    goes to the user's own cache folder instead: ``NUMBA_CACHE_DIR`` if set, otherwise ``transferbench-numba`` in
+    numba would write beside the source file, which an installed package may share with other users and machines. The
+    code goes to the user's own cache folder instead: ``NUMBA_CACHE_DIR`` if set, otherwise ``transferbench-numba`` in
     ``XDG_CACHE_HOME`` or ``~/.cache``. Where that cannot be written, every process compiles for itself.
 
     Parameters
@@ -39,7 +37,7 @@ def compiled(function: F) -> F:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NumbaWarning)
-            kept: F = numba.njit(cache=_writable(Path(numba.config.CACHE_DIR)), **settings)(function)
+            kept: Callable[..., Any] = numba.njit(cache=_writable(Path(numba.config.CACHE_DIR)), **settings)(function)
     finally:
         numba.config.CACHE_DIR = before
     return kept

@@ -1,14 +1,16 @@
-"""The method: dual descent for all classes together while their problems are wide, for each class alone when narrow.
+"""The method: all classes together while their problems are wide, each class alone when it is narrow.
 
-At a small C nearly every image has a coefficient. Then all classes go in step: blocked sweeps and conjugate gradients, so
-that the work is products of the Gram matrix with all classes at once, at the speed of a matrix product. At a larger C few
-images matter, different ones for every class. Then each class gathers the small Gram matrix of its own images and is
-finished in cache. Both are the same two moves on the same dual: sweeps, which find the coefficients that are 0, and
-conjugate gradients on the others, which do not mind that features of one kind resemble each other, as sweeps alone do.
+At a small C nearly every image has a coefficient. Then all classes go in step, so that the work is products of the Gram
+matrix with all classes at once, at the speed of a matrix product: for the squared hinge Newton's method on the primal,
+each step by conjugate gradients; for the hinge, which has no second derivative, blocked sweeps and conjugate gradients
+on the dual. At a larger C few images matter, different ones for every class. Then each class gathers the small Gram
+matrix of its own images and is finished in cache, on the dual: sweeps find the coefficients that are 0, and conjugate
+gradients the others, not minding that features of one kind resemble each other, as sweeps alone do.
 """
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +24,9 @@ from transferbench.types import Float64
 
 MAX_ROUNDS = 100
 TOLERANCES = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-5}
-"""Relative duality gap at which a class is done, by the type of its Gram matrix. Features that resemble each other closely,
-as those of a net with random weights do, have scores that differ little from class to class: a loose gap reorders them."""
+"""Relative duality gap at which a class is done, by the type of its Gram matrix. Features that resemble each other
+closely, as those of a net with random weights do, have scores that differ little between classes: a loose gap would
+reorder them."""
 _CONJUGATE_STEPS = 10
 _ENOUGH = 0.01
 _TURNS = 3
@@ -120,7 +123,7 @@ class Descent:
                 break
 
     def certify(self, operator: Operator, C: float) -> None:
-        """Compute scores and gaps anew with another operator, for instance of the features instead of their Gram matrix.
+        """Compute scores and gaps anew with another operator, for instance of the features themselves.
 
         Parameters
         ----------
@@ -148,9 +151,7 @@ class Descent:
             self.rounds += 1
             self.gaps[classes] = each(
                 classes,
-                lambda k: self._operator.finish(
-                    Y[k], B[k], F[k], costs, int(k), self.tolerance, first.get(k, nothing)
-                ),
+                lambda k: self._operator.finish(Y[k], B[k], F[k], costs, int(k), self.tolerance, first.get(k, nothing)),
             )
 
     def _solve_wide(self, classes: _Numbers, costs: Costs) -> None:
@@ -198,7 +199,7 @@ class Descent:
         Y, B, F = self._signs[classes], self.coefficients[classes], self.scores[classes]
         residual, objective = np.empty(B.shape), np.empty(len(B))
         loss = costs.loss[classes]
-        in_ranges(len(B), lambda i, j: kernels.aim_primal_classes(Y, B, F, loss, residual, objective, i, j))
+        in_ranges(len(B), partial(kernels.aim_primal_classes, Y, B, F, loss, residual, objective))
         # In units of its largest value, the residual survives float32 however small it is.
         unit = np.abs(residual).max(axis=1, keepdims=True)
         unit[unit == 0] = 1
@@ -212,7 +213,7 @@ class Descent:
         Y, B, F = self._signs[classes], self.coefficients[classes], self.scores[classes]
         loss = costs.loss[classes]
         residual, objective = np.empty(B.shape, operator.dtype), np.empty(len(B))
-        in_ranges(len(B), lambda i, j: kernels.aim_primal_classes(Y, B, F, loss, residual, objective, i, j))
+        in_ranges(len(B), partial(kernels.aim_primal_classes, Y, B, F, loss, residual, objective))
         image = operator.product(residual)
         square = np.einsum("kn,kn->k", residual, image, dtype=np.float64)
         needed = 2 * self.tolerance * objective
@@ -223,15 +224,15 @@ class Descent:
         step, gain = np.zeros_like(B), np.zeros_like(B)
         for _ in range(_CONJUGATE_STEPS):
             moving = (residual, search, image, step, gain, square)
-            in_ranges(len(B), lambda i, j, m=moving: kernels.conjugate_primal_classes(Y, F, loss, *m, i, j))  # type: ignore[misc]
+            in_ranges(len(B), partial(kernels.conjugate_primal_classes, Y, F, loss, *moving))
             going = square > 0
             product = np.zeros_like(search)
             product[going] = operator.product(residual[going])
             turning = (residual, product, search, image, square, enough)
-            in_ranges(len(B), lambda i, j, m=turning: kernels.turn_classes(*m, i, j))  # type: ignore[misc]
+            in_ranges(len(B), partial(kernels.turn_classes, *turning))
             if not square.any():
                 break
-        in_ranges(len(B), lambda i, j: kernels.move_primal_classes(Y, B, F, loss, step, gain, i, j))
+        in_ranges(len(B), partial(kernels.move_primal_classes, Y, B, F, loss, step, gain))
         self.coefficients[classes], self.scores[classes] = B, F
         self.gaps[classes] = np.where(done, 0.0, np.inf)
         return done
@@ -269,7 +270,8 @@ class Descent:
         search = np.empty(B.shape, self._operator.dtype)
         square = np.empty(len(B))
         fixed = (Y, B, F, part.ridge, part.upper)
-        in_ranges(len(B), lambda i, j: kernels.aim_classes(*fixed, residual, search, step, gain, square, i, j))
+        constants = (Y, part.ridge)
+        in_ranges(len(B), partial(kernels.aim_classes, *fixed, residual, search, step, gain, square))
         enough = _ENOUGH * square
         for _ in range(_CONJUGATE_STEPS):
             going = square > enough
@@ -280,12 +282,12 @@ class Descent:
             product = np.zeros_like(search)
             product[going] = self._operator.product(search[going])
             moving = (residual, search, product, step, gain, square)
-            in_ranges(len(B), lambda i, j, m=moving: kernels.conjugate_classes(*fixed, *m, i, j))  # type: ignore[misc]
+            in_ranges(len(B), partial(kernels.conjugate_classes, *constants, *moving))
         clipped = np.zeros(len(B), dtype=np.int64)
-        in_ranges(len(B), lambda i, j: kernels.clip_classes(Y, B, part.upper, step, search, clipped, i, j))
+        in_ranges(len(B), partial(kernels.clip_classes, Y, B, part.upper, step, search, clipped))
         if clipped.any():
             gain[clipped > 0] += self._operator.product(search[clipped > 0])
-        in_ranges(len(B), lambda i, j: kernels.move_classes(*fixed, step, gain, i, j))
+        in_ranges(len(B), partial(kernels.move_classes, *fixed, step, gain))
         self.coefficients[classes], self.scores[classes] = B, F
 
 

@@ -14,7 +14,7 @@ from transferbench.evaluation.svm.choice import choose
 from transferbench.evaluation.svm.descent import MAX_ROUNDS, Descent, warn_of_gaps
 from transferbench.evaluation.svm.gram import gram_of_rows, working_type
 from transferbench.evaluation.svm.objective import Loss, one_vs_rest_weights
-from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
+from transferbench.evaluation.svm.operators import GramOperator, Matrix, RowsOperator
 from transferbench.types import Float64
 
 _BLOCK = 256
@@ -115,7 +115,7 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
         machines = np.array([1]) if len(self.classes_) == 2 else np.arange(len(self.classes_))
         signs = np.where(numbers == machines[:, None], 1, -1).astype(np.int8)
         weights = one_vs_rest_weights(signs, numbers, self.classes_, self.class_weight)
-        choice = choose(*rows.shape, len(machines))
+        choice = choose(rows.shape[0], rows.shape[1], len(machines))
         self.way_ = choice.reason
         exact = _rows_operator(rows, self.intercept_scaling, np.dtype(np.float64))
         operator = (
@@ -123,9 +123,7 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
             if choice.way == "gram"
             else _rows_operator(rows, self.intercept_scaling, working_type(len(rows)))
         )
-        descent = Descent(
-            operator, signs, self.loss, weights, tolerance=self.tol, max_rounds=self.max_iter
-        )
+        descent = Descent(operator, signs, self.loss, weights, tolerance=self.tol, max_rounds=self.max_iter)
         descent.solve(self.C)
         descent.certify(exact, self.C)
         warn_of_gaps(descent.gaps, descent.tolerance, f"C={self.C:g}", [str(self.classes_[k]) for k in machines])

@@ -1,7 +1,7 @@
 """Gram algebra: the matrix of stacked features is the sum of the matrices of what is stacked, so nothing is stacked.
 
-A part is in memory as a whole while its own matrix is added, the next one takes its place. Test scores are computed in the
-primal form, part by part too: the weight vector of a part is the sum of its rows, and a score the sum over the parts.
+A part is in memory as a whole while its own matrix is added; then the next one takes its place. Test scores are
+computed in the primal form, part by part too: a part's weight vector is the sum of its rows, a score the sum over parts.
 """
 
 from collections.abc import Sequence
@@ -181,8 +181,8 @@ def _completed(gram: Matrix, lengths: Float64, bias: float) -> Matrix:
     in_ranges(-(-len(gram) // _TILE), lambda first, last: kernels.mirror(gram, first, last))
     factors = (1.0 / lengths).astype(gram.dtype)
     if not (factors == 1).all():
-        for row, factor in zip(gram, factors, strict=True):
-            row *= factor * factors
+        gram *= factors
+        gram *= factors[:, None]
     gram += gram.dtype.type(bias * bias)
     return gram
 

@@ -1,8 +1,10 @@
 """Inner loops of the descent: steps on one class's coefficients, the class finished in cache, and the Gram's own moves.
 
-Vectors of one class run over images: ``y`` int8 signs (0: image left out), ``b`` signed coefficients y a, ``f`` scores K b.
-``ridge``, ``upper`` and ``loss`` hold the constants of `Costs` for one class: index 0 negative, 1 positive. Scores and
-coefficients are float64 whatever the type of the Gram matrix, so rounding does not build up over many small steps.
+Vectors of one class run over images: ``y`` int8 signs (0: image left out), ``b`` signed coefficients y a, ``f`` scores
+K b. ``ridge``, ``upper`` and ``loss`` hold the constants of `Costs` for one class: index 0 negative, 1 positive. Scores
+and coefficients are float64 whatever the type of the Gram matrix, so rounding does not build up over many small steps.
+Upper-case names stand for the same arrays of several classes, the classes first; ``first`` and ``last`` bound the
+classes that a thread works on.
 """
 
 import numpy as np
@@ -101,7 +103,7 @@ def aim(y, b, f, ridge, upper, residual, search, step, gain):
 
 
 @compiled
-def conjugate(y, b, f, ridge, upper, residual, search, product, step, gain, square):
+def conjugate(y, ridge, residual, search, product, step, gain, square):
     """Make one step of conjugate gradients, given ``product = K search``; return the residual's new square, or -1.
 
     `step` is the change of b so far and `gain` = K step that of f. -1: the matrix is singular in this direction.
@@ -130,7 +132,7 @@ def conjugate(y, b, f, ridge, upper, residual, search, product, step, gain, squa
 
 @compiled
 def clip(y, b, upper, step, correction):
-    """Shorten a step where it leaves the bounds; return how many coefficients that concerns, their `correction` filled."""
+    """Shorten a step where it leaves the bounds, by `correction`; return how many coefficients that concerns."""
     clipped = 0
     for i in range(y.shape[0]):
         correction[i] = 0.0
@@ -321,7 +323,7 @@ def _finish_small(gram, y, b, f, loss, ridge, upper, squared, target, rounds):
         enough = 0.09 * square
         for _ in range(20):
             _multiply(gram, search, product)
-            square = conjugate(y, b, f, ridge, upper, residual, search, product, step, gain, square)
+            square = conjugate(y, ridge, residual, search, product, step, gain, square)
             if square <= enough:
                 break
         if clip(y, b, upper, step, search):
@@ -337,8 +339,8 @@ def _finish_small(gram, y, b, f, loss, ridge, upper, squared, target, rounds):
 def finish(gram, y, b, f, loss, ridge, upper, squared, tolerance, margin, widest, rounds, first):
     """Solve for one class, gathering the Gram matrix of the images that matter; return the relative gap reached.
 
-    Stops early when more than `widest` images matter. `f` must be exact; it is again on return, for every image. `first`
-    lists the images to begin with; if empty, they are found.
+    Stops early when more than `widest` images matter. `f` must be exact; it is again on return, for every image.
+    `first` lists the images to begin with; if empty, they are found.
     """
     n = y.shape[0]
     index = np.empty(n, np.int64)
@@ -364,9 +366,7 @@ def finish(gram, y, b, f, loss, ridge, upper, squared, tolerance, margin, widest
             small_y[p] = y[index[p]]
             small_b[p] = b[index[p]]
             small_f[p] = f[index[p]]
-        _finish_small(
-            small, small_y, small_b, small_f, loss, ridge, upper, squared, 0.3 * tolerance * primal, 6
-        )
+        _finish_small(small, small_y, small_b, small_f, loss, ridge, upper, squared, 0.3 * tolerance * primal, 6)
         for p in range(m):
             change = small_b[p] - b[index[p]]
             if change != 0.0:
@@ -419,13 +419,11 @@ def aim_classes(Y, B, F, ridge, upper, residual, search, step, gain, square, fir
 
 
 @compiled
-def conjugate_classes(Y, B, F, ridge, upper, residual, search, product, step, gain, square, first, last):
+def conjugate_classes(Y, ridge, residual, search, product, step, gain, square, first, last):
     """`conjugate` for many classes; one that has ended (square <= 0) stays as it is."""
     for k in range(first, last):
         if square[k] > 0.0:
-            square[k] = conjugate(
-                Y[k], B[k], F[k], ridge[k], upper[k], residual[k], search[k], product[k], step[k], gain[k], square[k]
-            )
+            square[k] = conjugate(Y[k], ridge[k], residual[k], search[k], product[k], step[k], gain[k], square[k])
         if square[k] <= 0.0:
             search[k, :] = 0.0
 

@@ -35,7 +35,9 @@ class Operator(Protocol):
     def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
         """Minimise over one block of images after the other, changing coefficients and scores in place."""
 
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64) -> float:
+    def finish(
+        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
+    ) -> float:
         """Solve for class `k` of `costs` alone, as long as at most `widest` images matter; return its relative gap.
 
         `first` lists the images to begin with; if empty, they are found.
@@ -87,14 +89,16 @@ class GramOperator:
             change = _sweep_block(rows, start, start, signs, coefficients, scores, costs)
             scores += change @ rows
 
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64) -> float:
+    def finish(
+        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
+    ) -> float:
         """Solve for one class; see `Operator.finish`."""
         constants = (costs.loss[k], costs.ridge[k], costs.upper[k], costs.squared)
         return float(kernels.finish(self.gram, sign, b, f, *constants, tolerance, MARGIN, self.widest, 60, first))
 
 
 MARGIN = 0.05
-"""How far beyond its margin an image may be and still be looked at when a class is finished; only speed depends on it."""
+"""How far beyond its margin an image may be and still matter when a class is finished. Only speed depends on it."""
 
 
 class RowsOperator:
@@ -103,8 +107,8 @@ class RowsOperator:
     Parameters
     ----------
     blocks : callable
-        Gives the same blocks of consecutive rows at every call, each (up to a few hundred, d), float32; they need not be in
-        memory at the same time.
+        Gives the same blocks of consecutive rows at every call, each (up to a few hundred, d), float32; they need not
+        be in memory at the same time.
     n : int
         Number of rows.
     bias : float
@@ -151,7 +155,8 @@ class RowsOperator:
 
     def exact(self, coefficients: Float64) -> Float64:
         """Multiply in float64; see `Operator.exact`."""
-        return self._scores(self.weights(coefficients), coefficients)
+        result: Float64 = self._scores(self.weights(coefficients), coefficients).astype(np.float64, copy=False)
+        return result
 
     def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
         """Sweep; see `Operator.sweep`."""
@@ -167,7 +172,9 @@ class RowsOperator:
             bias += change.sum(axis=1, dtype=np.float64)
         scores[:] = self._scores(weights, coefficients)
 
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64) -> float:
+    def finish(
+        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
+    ) -> float:
         """Refuse: there is no Gram matrix to gather from; `widest` says so beforehand."""
         raise NotImplementedError
 

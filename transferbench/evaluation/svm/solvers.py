@@ -48,7 +48,8 @@ def make_solver(name: SolverName, loss: Loss) -> Solver:
     Parameters
     ----------
     name : {"auto", "gram", "rows", "liblinear"}
-        ``liblinear`` is the reference; the others differ in how they get to the same optimum, ``auto`` chooses by shape.
+        ``liblinear`` is the reference; the others differ in how they get to the same optimum, and ``auto`` chooses by
+        shape.
     loss : {"squared_hinge", "hinge"}
         Of a margin violation.
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 
@@ -29,7 +30,7 @@ def in_ranges(n: int, work: Callable[[int, int], Any]) -> None:
     """
     parts = min(cores(), n)
     edges = [n * part // max(parts, 1) for part in range(parts + 1)]
-    each([(first, last) for first, last in zip(edges, edges[1:], strict=False)], lambda edge: work(*edge))
+    each([(first, last) for first, last in pairwise(edges)], lambda edge: work(*edge))
 
 
 def each(items: Iterable[Any], work: Callable[[Any], Any]) -> list[Any]:
