@@ -1,7 +1,8 @@
 """Gram algebra: the matrix of stacked features is the sum of the matrices of what is stacked, so nothing is stacked.
 
 A part is in memory as a whole while its own matrix is added; then the next one takes its place. Test scores are
-computed in the primal form, part by part too: a part's weight vector is the sum of its rows, a score the sum over parts.
+computed in the primal form, part by part too: the weight vector of a part is the sum of its rows, and a score the sum
+over the parts.
 """
 
 from collections.abc import Sequence
