@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install fix check test bench docs smoke clean
+.PHONY: help run install fix check test test-faults bench docs smoke clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## Pretrain, extract, evaluate and report on embedded data (about a minute)
 	$(BIN)/tb run digits_stack
@@ -36,6 +36,9 @@ check: $(INSTALLED) ## Format, lint, types, layers, documents up to date
 test: $(INSTALLED) ## All tests that need neither a GPU nor the network
 	$(BIN)/python -m pytest -m "not gpu"
 
+test-faults: $(INSTALLED) ## The long versions of the crash, disk and bit-flip tests (about ten minutes)
+	TB_FAULTS=long $(BIN)/python -m pytest tests/faults
+
 bench: $(INSTALLED) ## Measurements side by side, each with the machine it ran on
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
@@ -43,7 +46,7 @@ docs: $(INSTALLED) ## Write the generated documents anew
 	$(BIN)/python docs/generate.py
 
 smoke: $(INSTALLED) ## Build the wheel, install it into a fresh environment, run it from another folder
-	$(BIN)/python docs/smoke.py
+	$(BIN)/python tests/smoke.py
 
 clean: ## Remove what was built and installed; descriptors and results in TB_HOME stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

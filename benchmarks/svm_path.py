@@ -4,8 +4,8 @@ Ours: Gram matrix of features that come in parts, every C in turn from the one b
 training and validation images together. LinearSVC: float64 rows once, then one fit per class and C. Of its classes only
 `--reference-classes` are fitted, unless that is all of them; its seconds are then scaled: conversion, measured by a
 fit that is stopped after one iteration, counts once per C, the rest times the number of classes. Each side runs in a
-process of its own, one after the other, so peaks of memory are its own. The rate of a float32 matrix product is measured beside
-them: what the Gram matrix cannot beat. A warm-up compiles our loops outside the time measured.
+process of its own, one after the other, so peaks of memory are its own. The rate of a float32 matrix product is
+measured beside them: what the Gram matrix cannot beat. A warm-up compiles our loops outside the time measured.
 
     python benchmarks/svm_path.py --n 15420 --d 12288 --classes 257 --cs 5 --json
 """

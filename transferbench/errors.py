@@ -11,7 +11,8 @@ TransferbenchError
 ├── EvaluationError    labels, splits or settings from which no score can be computed
 ├── DeviceError        the device that was asked for is not there
 ├── ResultError        a stored result is missing or damaged
-└── StorageError       a file cannot be written: disk full, no permission, locked by another process
+└── StorageError       a file cannot be written: disk full, no permission
+    └── HeldError      another process is writing it
 
 A message says what is wrong, where, and what to do. Only ``transferbench.cli`` turns one into an exit code (1).
 """
@@ -62,4 +63,8 @@ class ResultError(TransferbenchError):
 
 
 class StorageError(TransferbenchError):
-    """A file cannot be written: disk full, no permission, or locked by another process."""
+    """A file cannot be written: disk full or no permission."""
+
+
+class HeldError(StorageError):
+    """Another process is writing it; the message names host and process."""

@@ -7,12 +7,12 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transferbench.errors import StorageError
+from transferbench.errors import HeldError, StorageError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -43,11 +43,10 @@ def publish(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
         raise StorageError(_explain(path, len(data), problem)) from problem
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):  # gone when all went well; not there when the folder could not be made
+            temporary.unlink()
 
 
 def sweep(folder: Path) -> int:
@@ -107,28 +106,31 @@ def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[
 
     Raises
     ------
-    StorageError
+    HeldError
         If another process holds it; the message names host and process.
+    StorageError
+        If the folder cannot be written.
     """
-    path = folder / ".lock"
     holder = folder / ".lock-holder"
+    lock = FileLock(folder / ".lock", timeout=timeout_s)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path, timeout=timeout_s):
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-            try:
-                yield
-            finally:
-                holder.unlink(missing_ok=True)
+        lock.acquire()
     except Timeout as problem:
         who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
         msg = (
-            f"{what} is being written by {who}.\n  Where: {folder}\n  Wait until it has finished, then "
-            "run the command again."
+            f"{what} is being written by {who}.\n  Where: {folder}\n"
+            "  Wait until it has finished, then run the command again."
         )
-        raise StorageError(msg) from problem
-    except PermissionError as problem:
-        raise StorageError(_explain(path, 0, problem)) from problem
+        raise HeldError(msg) from problem
+    except OSError as problem:
+        raise StorageError(_explain(folder, 0, problem)) from problem
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 def _sync_folder(folder: Path) -> None:

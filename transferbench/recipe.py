@@ -147,10 +147,11 @@ SolverName = Literal["auto", "gram", "rows", "liblinear"]
 
 
 class SvmOptions(Document):
-    """One-vs-rest linear SVM with LIBLINEAR's objective."""
+    """One-vs-rest linear SVM with LIBLINEAR's objective; C is chosen on the validation part of each split."""
 
     loss: Literal["squared_hinge", "hinge"]
     C: tuple[Positive, ...] = Field(min_length=1)
+    selection: Literal["validation"]
 
     @model_validator(mode="after")
     def _grid_ascends(self) -> "SvmOptions":

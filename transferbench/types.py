@@ -248,6 +248,28 @@ class Preprocessing:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: Interpolation = "bicubic"
 
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Preprocessing":
+        """Read what ``asdict`` and JSON made of it.
+
+        Parameters
+        ----------
+        plain : dict
+            JSON values; lists stand for tuples.
+
+        Returns
+        -------
+        Preprocessing
+            Equal to the one that was written.
+
+        Raises
+        ------
+        TypeError
+            If a field is unknown.
+        """
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in plain.items()}
+        return cls(**values)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescriptorSpec:
@@ -304,6 +326,33 @@ class DescriptorSpec:
         """
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "DescriptorSpec":
+        """Read what `to_dict` wrote.
+
+        Parameters
+        ----------
+        plain : dict
+            JSON values.
+
+        Returns
+        -------
+        DescriptorSpec
+            Equal to the one that was written.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown or out of range.
+        """
+        try:
+            net = NetSpec(**plain["net"])
+            preprocessing = Preprocessing.from_dict(plain["preprocessing"])
+            return cls(**{**plain, "net": net, "preprocessing": preprocessing})
+        except (KeyError, TypeError, AttributeError) as problem:
+            msg = f"not a descriptor spec: {problem}"
+            raise ValueError(msg) from problem
 
     def key(self) -> str:
         """Hash every field of the spec.

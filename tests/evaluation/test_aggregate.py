@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transferbench.errors import FeatureError
-from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
+from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, unit_rows
 
 
 def unit(rows):
@@ -60,3 +60,41 @@ def test_a_row_without_direction_is_named(nets, make_source):
     rows[123] = 0
     with pytest.raises(FeatureError, match="image-123"):
         FeatureParts([[make_source(rows, ids)]], None, "block").read()
+
+
+def test_policies_by_hand(make_source):
+    ids = ("a", "b")
+    scales = [[make_source(np.float32([row] * 2), ids) for row in ([3, 4], [0, 2])]]
+    rows = {l2: FeatureParts(scales, None, l2).read().array[0] for l2 in ("none", "block", "global", "both")}
+    assert rows["none"].tolist() == [3, 4, 0, 2]
+    assert rows["block"].tolist() == pytest.approx([0.6, 0.8, 0, 1])
+    assert rows["global"].tolist() == pytest.approx(np.array([3, 4, 0, 2]) / np.sqrt(29))
+    assert rows["both"].tolist() == pytest.approx(np.array([0.6, 0.8, 0, 1]) / np.sqrt(2))
+    assert FeatureParts(scales, AGGREGATORS["average"], "none").read().array[0].tolist() == [1.5, 3]
+    assert FeatureParts(scales, AGGREGATORS["max"], "none").read().array[0].tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("kind", AGGREGATORS)
+def test_permuting_images_permutes_rows(nets, make_source, kind):
+    _, ids, arrays = nets
+    order = np.random.default_rng(3).permutation(len(ids))
+    turned = tuple(ids[i] for i in order)
+    first, second = (
+        FeatureParts([[make_source(a[rows], names) for a in arrays[0]]], AGGREGATORS[kind], "both").read()
+        for names, rows in ((ids, np.arange(len(ids))), (turned, order))
+    )
+    np.testing.assert_array_equal(second.array, first.array[order])
+    np.testing.assert_array_equal(first.rows(turned), second.array)
+
+
+def test_a_row_that_cancels_to_zero_is_named(make_source):
+    ids = ("a", "b", "c")
+    scales = [make_source(np.float32(rows), ids) for rows in ([[1, 1], [1, -1], [1, 1]], [[1, 1], [-1, 1], [1, 1]])]
+    with pytest.raises(FeatureError, match="'b'.*is zero"):
+        list(FeatureParts([scales], AGGREGATORS["average"], "none").chunks())
+
+
+def test_lengths_are_computed_in_double_precision():
+    row = np.full((1, 100_000), 1e-3, np.float32)
+    row[0, 0] = 1e3
+    assert float((unit_rows(row, ("a",)).astype(float) ** 2).sum()) == pytest.approx(1, abs=1e-6)

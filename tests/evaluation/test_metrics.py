@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
+from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.metrics import (
@@ -110,3 +111,18 @@ def test_mean_class_recall_is_balanced_accuracy():
 def test_spread_has_n_minus_1_below():
     assert mean_and_std([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert mean_and_std([1.0]) == (1.0, None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
+def test_confusion_is_that_of_scikit_learn(pairs):
+    truth, predicted = np.array([*[(k, k) for k in range(4)], *pairs]).T
+    table = confusion_matrix(truth, predicted, 4)
+    assert np.array_equal(table, sklearn_confusion(truth, predicted, labels=range(4)))
+    assert class_recalls(table).mean() == pytest.approx(balanced_accuracy_score(truth, predicted))
+
+
+def test_recalls_by_hand():
+    table = confusion_matrix(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)
+    assert table.tolist() == [[2, 1], [0, 1]]
+    assert class_recalls(table).tolist() == [2 / 3, 1.0]

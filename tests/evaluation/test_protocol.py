@@ -1,14 +1,18 @@
 """The protocol over splits: both kinds of labels, all solvers, and what it refuses."""
 
+import warnings
+
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
 from transferbench.evaluation.metrics import MEAN_AP_11_POINT, MEAN_AP_AREA, MEAN_AP_NON_INTERPOLATED
-from transferbench.evaluation.protocol import choose_C, evaluate
+from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest
+from transferbench.evaluation.svm import liblinear
 from transferbench.evaluation.svm.solvers import make_solver
 from transferbench.types import ClassLabels, MultiLabels, Split
 
@@ -142,3 +146,86 @@ def test_a_metric_for_other_labels_is_refused(features, class_labels, nets):
 )
 def test_of_equally_good_C_the_middle_one_is_taken(validation, C):
     assert choose_C(validation) == C
+
+
+class Recorder:
+    """A solver that remembers what it was given, and knows every class from its mean."""
+
+    name = "nearest class mean"
+
+    def __init__(self):
+        self.calls = []
+
+    def prepare(self, features, splits):
+        self.rows, self.splits, self.machines = features.read(), splits, {}
+        return self
+
+    def path(self, split, targets, Cs):
+        here = self.splits[split]
+        self.calls.append((len(targets), len(here.validation), tuple(Cs)))
+        return np.stack([self._score(here.fit, targets, here.validation)] * len(Cs))
+
+    def train(self, split, targets, C):
+        here = self.splits[split]
+        self.calls.append((len(targets), C))
+        self.machines[split] = self._score(here.train, targets, here.test)
+
+    def test_scores(self):
+        self.calls.append("test")
+        return [self.machines[split] for split in range(len(self.splits))]
+
+    def _score(self, train, targets, other):
+        rows = self.rows.rows(train)
+        means = np.stack([rows[targets[:, k] > 0].mean(axis=0) for k in range(targets.shape[1])])
+        return self.rows.rows(other) @ means.T
+
+
+def test_C_is_chosen_on_validation_and_the_test_part_is_touched_once(features, class_labels, nets):
+    (split,) = divided(nets[1], 1)
+    solver = Recorder()
+    result = evaluate(features, class_labels, [split], solver, [1.0, 2.0], lambda: None).splits[0]
+    assert solver.calls == [(80, 40, (1.0, 2.0)), (120, 1.0), "test"]
+    assert (result.C, result.C_at_edge) == (1.0, True)
+    alone = evaluate(features, class_labels, [split], Recorder(), [1.0], lambda: None).splits[0]
+    assert not alone.C_at_edge
+
+
+@pytest.mark.parametrize("solver", ["gram", "rows", "liblinear"])
+def test_labels_of_test_images_cannot_change_the_choice_of_C(features, class_labels, nets, solver):
+    (split,) = divided(nets[1], 1)
+    (honest,) = run(features, class_labels, [split], solver).splits
+    lied = ClassLabels(
+        classes=class_labels.classes,
+        by_id={i: (k + (i in split.test)) % 6 for i, k in class_labels.by_id.items()},
+    )
+    (other,) = run(features, lied, [split], solver).splits
+    assert other.validation == honest.validation
+    assert other.score.value < honest.score.value
+
+
+def test_a_split_is_scored_as_scikit_learn_would(features, class_labels, nets):
+    splits = divided(nets[1], 3)
+    found = run(features, class_labels, splits)
+    rows = features.read()
+    for split, result in zip(splits, found.splits, strict=True):
+        machine = LinearSVC(C=result.C, dual=True, tol=1e-8, max_iter=1_000_000, random_state=0)
+        machine.fit(rows.rows(split.train).astype(np.float64), class_labels.of(split.train))
+        predicted = machine.predict(rows.rows(split.test).astype(np.float64))
+        truth = class_labels.of(split.test)
+        assert result.score.value == pytest.approx(balanced_accuracy_score(truth, predicted))
+        assert result.confusion.sum() == result.score.n_test == 120
+    assert found.mean == pytest.approx(np.mean([r.score.value for r in found.splits]))
+    assert found.std == pytest.approx(np.std([r.score.value for r in found.splits], ddof=1))
+
+
+def test_targets_are_one_against_the_rest():
+    assert one_vs_rest(np.array([0, 2]), 3).tolist() == [[1, -1, -1], [-1, -1, 1]]
+
+
+def test_a_reference_machine_that_did_not_converge_is_told(features, class_labels, nets, monkeypatch):
+    monkeypatch.setattr(liblinear, "MAX_ITERATIONS", 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(features, class_labels, divided(nets[1], 1), "liblinear", "hinge")
+    assert {w.category for w in caught} == {ConvergenceWarning}
+    assert "not converged: class 0 at C=0.03, 1 at C=0.03" in str(caught[0].message)

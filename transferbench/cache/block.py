@@ -1,22 +1,25 @@
 """A block: the descriptors of a dataset by one net at one scale, as a folder of immutable shards and one manifest."""
 
 import hashlib
-import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
 
-from transferbench.cache.shard import ENCODING_TYPE, ENCODING_VERSION, ROWS_PER_SHARD, Shard, decode, encode
-from transferbench.errors import CacheError
+from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest, write_manifest
+from transferbench.cache.shard import ROWS_PER_SHARD, Shard, decode, encode
+from transferbench.errors import CacheError, HeldError
 from transferbench.files import publish, sweep, writer_lock
 from transferbench.types import Descriptors, DescriptorSpec, Float32, check_rows, sha256_of
 
-MANIFEST = "manifest.json"
 _KEY_DIGITS = 16
+_CLAIMS = ".claims"
+_FINISH_TIMEOUT_S = 600.0
+"""Hashing a block takes seconds; whoever waits longer waits for a stopped process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +125,58 @@ class Block:
                 missing.append(index)
         return missing
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Take the only right to write this block.
+    def absent_shards(self) -> list[int]:
+        """List shards whose file is not there; looks at no content.
 
         Returns
         -------
-        context manager
-            Raises `StorageError` on entering when another process holds it.
+        list of int
+            Indices, ascending.
         """
-        return writer_lock(self.folder, f"the block {self.folder.name}")
+        return [index for index in range(self.n_shards) if not self._shard_path(index).is_file()]
+
+    @contextmanager
+    def claim(self, index: int) -> Iterator[bool]:
+        """Try to be the one process that computes a shard.
+
+        Any number of processes may write a block, each another shard. A claim dies with its process.
+
+        Parameters
+        ----------
+        index : int
+            Which shard.
+
+        Yields
+        ------
+        bool
+            False if another process is at it, or has published it meanwhile.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._claim_lock(index))
+            except HeldError:
+                yield False
+            else:
+                yield not self._shard_path(index).is_file()
+
+    def refuse_claim(self, index: int) -> None:
+        """Say who is at a shard.
+
+        Parameters
+        ----------
+        index : int
+            Which shard.
+
+        Raises
+        ------
+        HeldError
+            If another process is at it; the message names host and process.
+        """
+        with self._claim_lock(index):
+            return
+
+    def _claim_lock(self, index: int) -> AbstractContextManager[None]:
+        return writer_lock(self.folder / _CLAIMS / f"{index:05d}", f"shard {index} of the block {self.folder.name}")
 
     def write(self, index: int, array: Float32) -> None:
         """Publish one shard.
@@ -166,6 +212,12 @@ class Block:
         CacheError
             If a shard is missing or damaged.
         """
+        with writer_lock(self.folder, f"the manifest of the block {self.folder.name}", timeout_s=_FINISH_TIMEOUT_S):
+            if not self.is_complete():
+                self._publish_manifest(environment)
+                rmtree(self.folder / _CLAIMS, ignore_errors=True)
+
+    def _publish_manifest(self, environment: dict[str, str]) -> None:
         sweep(self.folder)
         shards = []
         dimensions = set()
@@ -180,20 +232,34 @@ class Block:
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
-        manifest = {
-            "format": ENCODING_TYPE,
-            "version": ENCODING_VERSION,
-            "key": self.spec.key(),
-            "spec": self.spec.to_dict(),
-            "rows": len(self.ids),
-            "dimensions": max(dimensions),
-            "ids_sha256": sha256_of(self.ids),
-            "shards": shards,
-            "environment": environment,
-        }
-        publish(
-            self.folder / MANIFEST, (json.dumps({**manifest, "sha256": sha256_of(manifest)}, indent=1) + "\n").encode()
+        write_manifest(
+            self.folder,
+            {
+                "key": self.spec.key(),
+                "spec": self.spec.to_dict(),
+                "rows": len(self.ids),
+                "dimensions": max(dimensions),
+                "ids_sha256": sha256_of(self.ids),
+                "shards": shards,
+                "environment": environment,
+            },
         )
+
+    def environment(self) -> dict[str, str]:
+        """Tell on what a complete block was computed.
+
+        Returns
+        -------
+        dict of str to str
+            Versions, device and engine.
+
+        Raises
+        ------
+        CacheError
+            If the manifest is missing or damaged.
+        """
+        found: dict[str, str] = self._manifest()["environment"]
+        return found
 
     def shards(self) -> Iterator[Shard]:
         """Read a complete block shard by shard, checking every byte.
@@ -213,14 +279,7 @@ class Block:
             raise CacheError(msg)
         for entry in self._manifest()["shards"]:
             data = self._read_bytes(entry["shard"])
-            if (found := hashlib.sha256(data).hexdigest()) != entry["sha256"]:
-                path = self._shard_path(entry["shard"])
-                msg = (
-                    f"{path}: is damaged: sha256 {found}, the manifest says {entry['sha256']}.\n"
-                    "  Delete that file and run `tb extract` with the same options again; only its "
-                    "rows are computed anew."
-                )
-                raise CacheError(msg)
+            check_hash(self._shard_path(entry["shard"]), data, entry["sha256"])
             yield self._decode(entry["shard"], data)
 
     def read(self) -> Descriptors:
@@ -263,27 +322,38 @@ class Block:
         return shard
 
     def _manifest(self) -> dict[str, Any]:
+        """Read the manifest and check that it is the one of these rows."""
+        manifest = read_manifest(self.folder)
         path = self.folder / MANIFEST
-        remedy = "Delete it and run `tb extract` with the same options again; intact shards are kept."
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_bytes())
-            stated = manifest.pop("sha256")
-        except (OSError, ValueError, KeyError, AttributeError) as problem:
-            msg = f"{path}: is damaged: {problem}. {remedy}"
-            raise CacheError(msg) from problem
-        if sha256_of(manifest) != stated:
-            msg = f"{path}: has changed since it was written. {remedy}"
-            raise CacheError(msg)
-        if manifest.get("version") != ENCODING_VERSION:
-            msg = (
-                f"{path}: is of format version {manifest.get('version')}; this program reads version "
-                f"{ENCODING_VERSION}. {remedy}"
-            )
-            raise CacheError(msg)
         if manifest["spec"] != self.spec.to_dict() or manifest["ids_sha256"] != sha256_of(self.ids):
-            msg = f"{path}: belongs to other descriptors than its folder's name says. {remedy}"
+            msg = f"{path}: belongs to other descriptors than its folder's name says. {REMEDY}"
             raise CacheError(msg)
         if [entry["shard"] for entry in manifest["shards"]] != list(range(self.n_shards)):
-            msg = f"{path}: does not list the {self.n_shards} shards of {len(self.ids)} rows. {remedy}"
+            msg = f"{path}: does not list the {self.n_shards} shards of {len(self.ids)} rows. {REMEDY}"
             raise CacheError(msg)
         return manifest
+
+
+def check_hash(path: Path, data: bytes, stated: str) -> None:
+    """Compare a shard's bytes with the manifest.
+
+    Parameters
+    ----------
+    path : Path
+        Of the shard, for the message.
+    data : bytes
+        Its content.
+    stated : str
+        The manifest's SHA-256.
+
+    Raises
+    ------
+    CacheError
+        If they differ.
+    """
+    if (found := hashlib.sha256(data).hexdigest()) != stated:
+        msg = (
+            f"{path}: is damaged: sha256 {found}, the manifest says {stated}.\n"
+            "  Delete that file and run `tb extract` with the same options again; only its rows are computed anew."
+        )
+        raise CacheError(msg)

@@ -101,18 +101,64 @@ def decode(data: bytes, spec: DescriptorSpec, index: int, where: str) -> Shard:
     CacheError
         If the file is damaged, of another format, of another block, or refers to anything outside itself.
     """
-    try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            _check_attributes(dict(file.attrs), spec, index, where)
-            ids, array = _members(file, where)
-            stated = file.attrs["rows-sha256"]
-    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as problem:
-        msg = f"{where}: is damaged or no shard: {problem}"
-        raise CacheError(msg) from problem
-    if _rows_sha256(ids, array) != stated:
+    found = read_plain(data, where)
+    _check_attributes(found.attributes, spec, index, where)
+    if len(found.ids) > ROWS_PER_SHARD:
+        msg = f"{where}: holds {len(found.ids)} rows; a shard has at most {ROWS_PER_SHARD}"
+        raise CacheError(msg)
+    if _rows_sha256(found.ids, found.array) != found.attributes.get("rows-sha256"):
         msg = f"{where}: its rows have changed since they were written"
         raise CacheError(msg)
-    return Shard(index, ids, array)
+    return Shard(index, found.ids, found.array)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainFile:
+    """What a file of ids and descriptors holds.
+
+    Parameters
+    ----------
+    attributes : dict
+        Of the root group.
+    ids : tuple of str
+        n image ids.
+    array : ndarray of shape (n, D), float32
+        As stored; nothing about its values has been checked.
+    """
+
+    attributes: dict[str, Any]
+    ids: tuple[str, ...]
+    array: Float32
+
+
+def read_plain(data: bytes, where: str) -> PlainFile:
+    """Read an HDF5 file of ids and descriptors that may have been made by anybody.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    where : str
+        The file's path, for messages.
+
+    Returns
+    -------
+    PlainFile
+        Its two datasets and its attributes.
+
+    Raises
+    ------
+    CacheError
+        If the file is damaged, holds anything else, or refers to anything outside itself.
+    """
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            attributes = dict(file.attrs)
+            ids, array = _members(file, where)
+    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as problem:
+        msg = f"{where}: is damaged or no file of descriptors: {problem}"
+        raise CacheError(msg) from problem
+    return PlainFile(attributes, ids, array)
 
 
 def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, where: str) -> None:
@@ -124,7 +170,7 @@ def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, w
     }
     for name, value in expected.items():
         if found.get(name) != value:
-            msg = f"{where}: attribute {name} is {found.get(name)!r}, expected {value!r}"
+            msg = f"{where}: attribute {name} is {found.get(name)}, expected {value}"
             raise CacheError(msg)
 
 
@@ -145,16 +191,8 @@ def _members(file: h5py.File, where: str) -> tuple[tuple[str, ...], Float32]:
             raise CacheError(msg)
     ids, array = file["ids"], file["descriptors"]
     n_rows = ids.shape[0] if ids.ndim == 1 else -1
-    if (
-        array.dtype != np.dtype("<f4")
-        or array.ndim != 2
-        or array.shape[0] != n_rows
-        or not 1 <= n_rows <= ROWS_PER_SHARD
-    ):
-        msg = (
-            f"{where}: ids of shape {ids.shape} and descriptors of shape {array.shape}, {array.dtype} are "
-            "not rows of a shard"
-        )
+    if array.dtype != np.dtype("<f4") or array.ndim != 2 or array.shape[0] != n_rows or n_rows < 1:
+        msg = f"{where}: ids {ids.shape} and descriptors {array.shape}, {array.dtype}, do not fit together"
         raise CacheError(msg)
     if array.id.get_storage_size() != array.size * array.dtype.itemsize:
         msg = f"{where}: descriptors are declared larger than what is stored"

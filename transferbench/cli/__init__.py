@@ -7,6 +7,7 @@ import click
 
 from transferbench import __version__
 from transferbench.cli.boundary import Boundary
+from transferbench.cli.cache import cache
 from transferbench.cli.datasets import datasets
 from transferbench.cli.evaluate import evaluate
 from transferbench.cli.extract import extract
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for _command in (run, pretrain, extract, evaluate, report, recipes, datasets, nets):
+for _command in (run, pretrain, extract, evaluate, report, recipes, datasets, nets, cache):
     main.add_command(_command)

@@ -39,5 +39,5 @@ def evaluate(recipe: str, with_extraction: bool, solver: Any, device: str, home:
     check(loaded)
     dataset = open_dataset(loaded.dataset)
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
-    folder, _ = evaluate_recipe(Path(recipe).stem, loaded, dataset, place, progress=bars, before=before, solver=solver)
+    folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before, solver=solver)
     print_report(report(place, folder), as_json=as_json)

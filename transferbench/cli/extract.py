@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from transferbench.cli.options import ScalesType, device_option, home_option, json_option, recipe_option
-from transferbench.cli.terminal import print_table, progress
+from transferbench.cli.terminal import is_first_process, print_table, progress
 
 if TYPE_CHECKING:
     from transferbench.types import Scales
@@ -48,6 +48,9 @@ def extract(
 ) -> None:
     """Extract dense descriptors into the cache.
 
+    Several processes may share the work: start the command again, here or on a machine that sees the same folder, or
+    use torchrun, whose processes take a GPU each.
+
     Either all that a recipe needs (--recipe), or one net at some scales (--dataset, --scales). What is in the cache is
     not computed again.
 
@@ -76,4 +79,7 @@ def extract(
         for part in parts
         for block in part.blocks
     ]
-    print_table(("features", "short side", "images", "block"), rows, right=("short side", "images"), as_json=as_json)
+    if is_first_process():
+        print_table(
+            ("features", "short side", "images", "block"), rows, right=("short side", "images"), as_json=as_json
+        )

@@ -31,5 +31,5 @@ def run(recipe: str, solver: Any, device: str, home: Path, as_json: bool) -> Non
     from transferbench.recipe import Recipe, load
 
     place, bars = Home.at(home), progress()
-    done = pipeline.run(Path(recipe).stem, load(recipe, Recipe), place, device=device, progress=bars, solver=solver)
+    done = pipeline.run(recipe, load(recipe, Recipe), place, device=device, progress=bars, solver=solver)
     print_report(done, as_json=as_json)

@@ -1,6 +1,7 @@
 """Stdout is data, stderr is for people: printing, and progress bars where stderr is a terminal."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,8 +33,17 @@ def print_table(
         click.echo(text_table(head, cells, right=right))
 
 
+def is_first_process() -> bool:
+    """Tell whether this process speaks for all: the others of a torchrun work in silence."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def progress() -> "Progress":
     """Return where stages report to: bars on a terminal, lines otherwise."""
+    if not is_first_process():
+        from transferbench.progress import Silent
+
+        return Silent()
     return _Bars() if sys.stderr.isatty() else _Lines()
 
 

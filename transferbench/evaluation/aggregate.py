@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from transferbench.errors import FeatureError
-from transferbench.types import Features, Float32, Float64
+from transferbench.types import Features, Float32, Float64, check_rows
 
 L2 = Literal["none", "block", "global", "both"]
 
@@ -102,15 +102,19 @@ class Part:
         Raises
         ------
         FeatureError
-            If a row that is to get unit length is zero, or scales differ in size.
+            If a row is zero, by its scales cancelling or where it is to get unit length, or scales differ in size.
         """
         start = 0
         for scales in zip(*(source.chunks() for source in self.sources), strict=True):
             if len({scale.shape for scale in scales}) > 1:
                 _refuse(self.sources[0], self.sources[1])
-            chunk = scales[0] if self.combine is None else self.combine(scales)
-            yield unit_rows(chunk, self.sources[0].ids[start : start + len(chunk)]) if self.unit else chunk
-            start += len(chunk)
+            ids = self.sources[0].ids[start : start + len(scales[0])]
+            start += len(ids)
+            chunk = scales[0]
+            if self.combine is not None:
+                chunk = self.combine(scales)
+                check_rows(ids, chunk, "aggregation")
+            yield unit_rows(chunk, ids) if self.unit else chunk
 
 
 class FeatureParts:

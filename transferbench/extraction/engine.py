@@ -1,5 +1,6 @@
 """What runs a net over equal-sized images, and on which device."""
 
+import os
 from typing import Protocol
 
 import numpy as np
@@ -61,7 +62,7 @@ def choose_device(asked: str) -> str:
     Returns
     -------
     str
-        ``auto`` gives the first GPU if there is one.
+        ``auto`` gives a GPU if there is one: the first, or under torchrun one per process.
 
     Raises
     ------
@@ -69,7 +70,9 @@ def choose_device(asked: str) -> str:
         If a GPU is asked for and not there; there is no silent fallback.
     """
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        # torchrun tells its processes apart by LOCAL_RANK; each takes a GPU of its own.
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % n_devices}" if n_devices else "cpu"
     if asked.startswith("cuda"):
         n_devices = torch.cuda.device_count()
         number = int(asked.partition(":")[2] or 0)

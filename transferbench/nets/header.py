@@ -81,13 +81,9 @@ class WeightsHeader:
                     f"{FORMAT_VERSION}. Update transferbench."
                 )
                 raise WeightsError(msg)
-            preprocessing: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in header.pop("preprocessing").items()
-            }
             return cls(
                 net=NetSpec(**header.pop("net")),
-                preprocessing=Preprocessing(**preprocessing),
+                preprocessing=Preprocessing.from_dict(header.pop("preprocessing")),
                 classes=tuple(header.pop("classes")),
                 **header,
             )

@@ -1,5 +1,6 @@
 """`tb evaluate`: cached descriptors → scores → a stored result. Never imports torch."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ EVALUATION_VERSION = 1
 
 
 def evaluate_recipe(
-    name: str,
+    asked: str,
     recipe: Recipe,
     dataset: Dataset,
     home: Home,
@@ -48,8 +49,8 @@ def evaluate_recipe(
 
     Parameters
     ----------
-    name : str
-        Of the recipe.
+    asked : str
+        The recipe as the user named it: a shipped name, or a path whose stem is the name.
     recipe : Recipe
         The experiment.
     dataset : Dataset
@@ -73,9 +74,10 @@ def evaluate_recipe(
     CacheError
         If descriptors are missing (the message gives the command that makes them) or damaged.
     """
+    name = Path(asked).stem
     with timed(f"evaluate {name}") as stage:
         layout = variants(recipe, dataset, home)
-        _require(name, layout)
+        _require(asked, layout)
         machine = make_solver(solver, recipe.svm.loss)
         splits = dataset.splits()
         inputs = _inputs_sha256(recipe, layout, splits, machine)
@@ -109,10 +111,11 @@ def missing_blocks(layout: Sequence[Variant]) -> list[Block]:
     return [block for block in blocks(tuple(layout)) if not block.is_complete()]
 
 
-def _require(name: str, layout: Sequence[Variant]) -> None:
+def _require(asked: str, layout: Sequence[Variant]) -> None:
     missing = missing_blocks(layout)
     if missing:
         wanted = "\n".join(f"    {block.spec.net}, {block.spec.short_side_px} px ({block.folder})" for block in missing)
+        name = shlex.quote(asked)
         msg = (
             f"{len(missing)} block(s) of descriptors are missing:\n{wanted}\n"
             f"  Run: tb extract --recipe {name}\n  Or let it be done: tb evaluate --recipe {name} --extract"
@@ -207,7 +210,7 @@ def _result(
         blocks=tuple(BlockRecord(key=block.spec.key(), spec=block.spec.to_dict()) for block in blocks(layout)),
         weights=_weights_records(layout[0]),
         environment=environment.describe(),
-        device="cpu",
+        device=", ".join(sorted({block.environment()["device"] for block in blocks(layout)})),
         git_commit=environment.git_commit(),
         stages=stages,
     )

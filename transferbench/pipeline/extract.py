@@ -1,5 +1,7 @@
 """`tb extract`: images → descriptors in the cache, shard by shard; what is there is not computed again."""
 
+import os
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 
@@ -16,6 +18,10 @@ from transferbench.pipeline.weights import choose, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
 from transferbench.types import DescriptorSpec, Scales, UInt8
+
+PATIENCE_S = 600.0
+"""How long to wait for shards that other processes are at, without one of them being finished."""
+_POLL_S = 0.2
 
 
 def extract_recipe(recipe: Recipe, dataset: Dataset, home: Home, *, device: str, progress: Progress) -> Stage:
@@ -119,7 +125,12 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
     FeatureError
         If a descriptor is zero or not finite; shards before it are kept.
     StorageError
-        If another process writes one of the blocks, or the disk is full.
+        If the disk is full, or other processes are at the last shards and finish none for `PATIENCE_S`.
+
+    Notes
+    -----
+    Any number of processes, of one torchrun or started by hand, may extract the same blocks at once: each takes the
+    shards that no other is at. The rows of a shard do not depend on who computes it.
     """
     with timed(f"extract {dataset.record.name}") as stage:
         stage.reused = True
@@ -133,22 +144,43 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
 
 
 def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress) -> None:
-    with ExitStack() as held:
-        # Sorted, so that two processes that need the same blocks cannot wait for each other.
-        for block in sorted(part.blocks, key=lambda block: block.folder):
-            held.enter_context(block.lock())
-        missing = {block: set(block.missing_shards()) for block in part.blocks}
-        total = len(part.blocks) * len(dataset.ids)
-        to_do = sum(len(block.rows(index)) for block, indices in missing.items() for index in indices)
-        extractor = _Extractor(part, dataset, device)
-        resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
-        progress.say(f"extracting {part.title}: {len(dataset.ids)} images on {extractor.device}{resumed}")
-        with progress.task(f"extracting {part.title}", total, done=total - to_do) as task:
-            for index in range(part.blocks[0].n_shards):
-                extractor.shard(index, [block for block in part.blocks if index in missing[block]], task)
-        for block in part.blocks:
-            if not block.is_complete():
-                block.finish({**environment.describe(), "device": extractor.device, "engine": "torch"})
+    total = len(part.blocks) * len(dataset.ids)
+    to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
+    extractor = _Extractor(part, dataset, device)
+    resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
+    progress.say(f"extracting {part.title}: {len(dataset.ids)} images on {extractor.device}{resumed}")
+    with progress.task(f"extracting {part.title}", total, done=total - to_do) as task:
+        waiting_since = None
+        while absent := {(block, index) for block in part.blocks for index in block.absent_shards()}:
+            if _work_through(part, extractor, task):
+                waiting_since = None
+                continue
+            # Other processes are at all that is left; if one of them dies, its claim is free at once.
+            waiting_since = waiting_since or (time.monotonic(), len(absent))
+            if len(absent) < waiting_since[1]:
+                waiting_since = (time.monotonic(), len(absent))
+            if time.monotonic() - waiting_since[0] > PATIENCE_S:
+                block, index = min(absent, key=lambda item: (item[0].folder, item[1]))
+                block.refuse_claim(index)
+            time.sleep(_POLL_S)
+    for block in part.blocks:
+        block.finish({**environment.describe(), "device": extractor.device, "engine": "torch"})
+
+
+def _work_through(part: Part, extractor: "_Extractor", task: Task) -> bool:
+    """Compute every shard that nobody else is at; tell whether there was one."""
+    worked = False
+    n_shards = part.blocks[0].n_shards
+    rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    # Processes of one torchrun start apart, so that they seldom ask for the same shard.
+    for step in range(n_shards):
+        index = (step + rank * n_shards // world) % n_shards
+        with ExitStack() as held:
+            mine = [block for block in part.blocks if held.enter_context(block.claim(index))]
+            if mine:
+                extractor.shard(index, mine, task)
+                worked = True
+    return worked
 
 
 class _Extractor:
@@ -171,8 +203,6 @@ class _Extractor:
         """Compute and publish one shard at the scales that lack it; every image is decoded once for all of them."""
         from transferbench.extraction.dense import describe
 
-        if not blocks:
-            return
         images = [self._dataset.image(image_id) for image_id in blocks[0].rows(index)]
         for block in blocks:
             spec = block.spec

@@ -15,14 +15,14 @@ from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, SolverName,
 
 
 def run(
-    name: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, solver: SolverName = "auto"
+    asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, solver: SolverName = "auto"
 ) -> Report:
     """Pretrain, extract, evaluate and report.
 
     Parameters
     ----------
-    name : str
-        Of the recipe.
+    asked : str
+        The recipe as the user named it: a shipped name, or a path whose stem is the name.
     recipe : Recipe
         The experiment.
     home : Home
@@ -48,5 +48,5 @@ def run(
         stages.append(stage)
     dataset = open_dataset(recipe.dataset)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
-    folder, _ = evaluate_recipe(name, recipe, dataset, home, progress=progress, before=stages, solver=solver)
+    folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages, solver=solver)
     return report(home, folder)

@@ -214,7 +214,7 @@ def provenance_rows(result: Result) -> list[tuple[str, str]]:
         ("created", result.created),
         ("inputs", f"sha256 {result.inputs_sha256}"),
         ("solver", result.solver),
-        ("device", result.device),
+        ("descriptors computed on", result.device),
     ]
     rows += [("commit", result.git_commit)] if result.git_commit else []
     rows += [

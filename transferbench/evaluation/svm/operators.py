@@ -175,7 +175,7 @@ class RowsOperator:
     def finish(
         self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
     ) -> float:
-        """Refuse: there is no Gram matrix to gather from; `widest` says so beforehand."""
+        """Refuse: there is no Gram matrix to gather from, as `widest` says; see `Operator.finish`."""
         raise NotImplementedError
 
     def _scores(self, weights: Matrix, coefficients: Matrix) -> Matrix:

@@ -1,0 +1,131 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from transferbench.errors import StorageError
+from transferbench.files import publish, sha256_file, sweep, writer_lock
+
+
+def test_a_file_appears_whole_in_a_new_folder(tmp_path):
+    publish(tmp_path / "a" / "b.txt", b"hello")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == b"hello"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_a_file_is_replaced(tmp_path):
+    publish(tmp_path / "b", b"old")
+    publish(tmp_path / "b", b"new")
+    assert (tmp_path / "b").read_bytes() == b"new"
+
+
+def test_the_hash_is_that_of_sha256sum(tmp_path):
+    publish(tmp_path / "b", b"hello")
+    stated = subprocess.run(["sha256sum", tmp_path / "b"], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert sha256_file(tmp_path / "b") == stated
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_when_writing_fails_the_old_file_stays_and_nothing_is_left(tmp_path, monkeypatch, step):
+    publish(tmp_path / "b", b"old")
+
+    def fail(*_args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fsync" if step == "fsync" else "pathlib.Path.replace", fail)
+    with pytest.raises(StorageError, match=r"Input/output error[\s\S]*Where: .*/b\n"):
+        publish(tmp_path / "b", b"new")
+    assert (tmp_path / "b").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupt(_handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path / "b", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path):
+    # A limit on file size makes the kernel refuse the bytes, as a full disk does.
+    code = """
+        import resource, signal, sys
+        from pathlib import Path
+        from transferbench.errors import StorageError
+        from transferbench.files import publish
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            publish(Path(sys.argv[1]) / "b", bytes(5000))
+        except StorageError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path], capture_output=True, text=True, check=True
+    )
+    assert "no room to write 5,000 bytes" in done.stdout
+    assert "TB_HOME" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        publish(tmp_path / "file" / "b", b"new")
+    with pytest.raises(StorageError, match="cannot write"), writer_lock(tmp_path / "file", "the block"):
+        pass
+
+
+def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = socket.gethostname()
+    stale = tmp_path / f".b.tmp-{host}-{gone.pid}-0123abcd"
+    kept = [
+        tmp_path / f".b.tmp-{host}-{os.getpid()}-0123abcd",
+        tmp_path / ".b.tmp-otherhost-1-0123abcd",
+        tmp_path / "b",
+    ]
+    for path in (stale, *kept):
+        path.write_text("")
+    assert sweep(tmp_path) == 1
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from transferbench.files import writer_lock
+with writer_lock(Path(sys.argv[1]), "the block"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_writer_is_told_who_holds_the_lock(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with (
+                pytest.raises(StorageError, match=f"the block is being written by process {holder.pid} on "),
+                writer_lock(tmp_path, "the block"),
+            ):
+                pass
+        finally:
+            holder.send_signal(signal.SIGKILL)
+
+
+def test_the_lock_of_a_killed_writer_is_free(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGKILL)
+    with writer_lock(tmp_path, "the block"):
+        assert (tmp_path / ".lock-holder").read_text().startswith(f"process {os.getpid()} ")
+    assert not (tmp_path / ".lock-holder").exists()
