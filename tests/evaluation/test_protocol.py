@@ -10,7 +10,7 @@ from sklearn.svm import LinearSVC
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
-from transferbench.evaluation.metrics import MEAN_AP_11_POINT, MEAN_AP_AREA, MEAN_AP_NON_INTERPOLATED
+from transferbench.evaluation.metrics import mean_average_precision
 from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest
 from transferbench.evaluation.svm import liblinear
 from transferbench.evaluation.svm.solvers import make_solver
@@ -98,12 +98,15 @@ def test_test_scores_are_byte_for_byte_the_same(features, class_labels, nets):
 
 def test_several_classes_per_image_are_judged_by_average_precision(features, multi_labels, nets):
     (split,) = divided(nets[1], 1)
-    found = run(features, multi_labels, [split], metric=MEAN_AP_11_POINT)
+    found = run(features, multi_labels, [split], average_precision="eleven_point")
     (result,) = found.splits
     assert found.std is None
     assert result.confusion is None
-    assert result.score.metric == MEAN_AP_11_POINT
-    assert [other.metric for other in result.others] == [MEAN_AP_AREA, MEAN_AP_NON_INTERPOLATED]
+    assert result.score.metric == mean_average_precision("eleven_point")
+    assert [other.metric for other in result.others] == [
+        mean_average_precision("area"),
+        mean_average_precision("non_interpolated"),
+    ]
     # One LinearSVC per class on the images that are not difficult for it, with the C that was chosen.
     rows, expected = features.read(), []
     for k in range(4):
@@ -118,7 +121,7 @@ def test_several_classes_per_image_are_judged_by_average_precision(features, mul
 def test_the_C_of_several_classes_is_that_of_the_best_mean(features, multi_labels, nets):
     (split,) = divided(nets[1], 1)
     (result,) = run(features, multi_labels, [split]).splits
-    assert result.score.metric == MEAN_AP_AREA
+    assert result.score.metric == "mean average precision (area)"
     assert choose_C(result.validation) == result.C
     assert len(set(result.validation.values())) > 1
 
@@ -135,9 +138,14 @@ def test_a_class_without_positives_in_a_split_is_named(features, class_labels, n
         run(features, class_labels, [without])
 
 
-def test_a_metric_for_other_labels_is_refused(features, class_labels, nets):
-    with pytest.raises(EvaluationError, match="does not suit these labels"):
-        run(features, class_labels, divided(nets[1]), metric=MEAN_AP_AREA)
+def test_a_class_that_cannot_be_judged_is_named(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    without = MultiLabels(
+        classes=multi_labels.classes,
+        by_id={i: (*row[:3], -1 if i in split.test else row[3]) for i, row in multi_labels.by_id.items()},
+    )
+    with pytest.raises(EvaluationError, match="class 'd' has no positive among 120 images to score"):
+        run(features, without, [split])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Metrics. Every number says what it is; docs/metrics.md has the definitions."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -8,9 +9,8 @@ from transferbench.errors import EvaluationError
 from transferbench.types import Float64, Int8, Int64
 
 MEAN_CLASS_RECALL = "mean class recall"
-MEAN_AP_11_POINT = "mean average precision (11-point)"
-MEAN_AP_AREA = "mean average precision (area)"
-MEAN_AP_NON_INTERPOLATED = "mean average precision (non-interpolated)"
+AveragePrecision = Literal["eleven_point", "area", "non_interpolated"]
+"""The definitions of average precision, as dataset records name them."""
 
 
 def confusion_matrix(truth: Int64, predicted: Int64, n_classes: int) -> Int64:
@@ -146,11 +146,28 @@ def average_precision_non_interpolated(truth: Int8, scores: Float64) -> float:
     return _mean_at_hits(precision, hits)
 
 
-AVERAGE_PRECISIONS: dict[str, Callable[[Int8, Float64], float]] = {
-    MEAN_AP_11_POINT: average_precision_11_point,
-    MEAN_AP_AREA: average_precision_area,
-    MEAN_AP_NON_INTERPOLATED: average_precision_non_interpolated,
+AVERAGE_PRECISIONS: dict[AveragePrecision, Callable[[Int8, Float64], float]] = {
+    "eleven_point": average_precision_11_point,
+    "area": average_precision_area,
+    "non_interpolated": average_precision_non_interpolated,
 }
+
+
+def mean_average_precision(definition: AveragePrecision) -> str:
+    """Name the metric.
+
+    Parameters
+    ----------
+    definition : {"eleven_point", "area", "non_interpolated"}
+        Of average precision.
+
+    Returns
+    -------
+    str
+        As results show it.
+    """
+    words = {"eleven_point": "11-point", "area": "area", "non_interpolated": "non-interpolated"}
+    return f"mean average precision ({words[definition]})"
 
 
 def mean_and_std(values: list[float]) -> tuple[float, float | None]:

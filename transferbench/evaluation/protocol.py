@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -9,11 +10,12 @@ from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.metrics import (
     AVERAGE_PRECISIONS,
-    MEAN_AP_AREA,
     MEAN_CLASS_RECALL,
+    AveragePrecision,
     class_recalls,
     confusion_matrix,
     mean_and_std,
+    mean_average_precision,
 )
 from transferbench.evaluation.svm.objective import Targets
 from transferbench.evaluation.svm.solvers import Solver
@@ -79,7 +81,7 @@ def evaluate(
     solver: Solver,
     Cs: Sequence[float],
     done: Callable[[], None],
-    metric: str | None = None,
+    average_precision: AveragePrecision = "area",
 ) -> Evaluation:
     """Evaluate features on a dataset.
 
@@ -97,8 +99,8 @@ def evaluate(
         Ascending.
     done : callable
         Told after every split.
-    metric : str, optional
-        For several classes per image one of `AVERAGE_PRECISIONS`; the area if not given.
+    average_precision : {"eleven_point", "area", "non_interpolated"}
+        With several classes per image, the definition that comes first and chooses C.
 
     Returns
     -------
@@ -108,13 +110,13 @@ def evaluate(
     Raises
     ------
     EvaluationError
-        If a class lacks positive or negative images in a split, or the metric does not suit the labels.
+        If a class lacks positive or negative images in a split, or images to be judged on.
 
     References
     ----------
     Simonyan & Zisserman (2015), Appendix B.
     """
-    judge = _Judge.of(labels, metric)
+    judge = _Judge.of(labels, average_precision)
     targets = [(_targets(labels, s, s.fit, "fit on"), _targets(labels, s, s.train, "train on")) for s in splits]
     prepared = solver.prepare(features, splits)
     chosen: list[tuple[float, dict[float, float]]] = []
@@ -172,53 +174,48 @@ def one_vs_rest(numbers: Int64, n_classes: int) -> Targets:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Labels and the metrics that suit them; the first metric is the one that counts."""
+    """Labels and the metrics that suit them, by name; the first metric is the one that counts."""
 
     labels: Labels
-    metrics: tuple[str, ...]
+    measures: dict[str, Callable[[tuple[str, ...], Float64], Float64]]
 
     @classmethod
-    def of(cls, labels: Labels, metric: str | None) -> "_Judge":
-        known = tuple(AVERAGE_PRECISIONS) if isinstance(labels, MultiLabels) else (MEAN_CLASS_RECALL,)
-        first = metric or (MEAN_AP_AREA if isinstance(labels, MultiLabels) else MEAN_CLASS_RECALL)
-        if first not in known:
-            msg = f"the metric {first!r} does not suit these labels; use one of: {', '.join(known)}"
-            raise EvaluationError(msg)
-        return cls(labels, (first, *(other for other in known if other != first)))
+    def of(cls, labels: Labels, first: AveragePrecision) -> "_Judge":
+        if isinstance(labels, ClassLabels):
+            return cls(labels, {MEAN_CLASS_RECALL: lambda ids, scores: class_recalls(_confusion(labels, ids, scores))})
+        order = (first, *(other for other in AVERAGE_PRECISIONS if other != first))
+        return cls(labels, {mean_average_precision(name): partial(_precisions, labels, name) for name in order})
 
     def value(self, ids: tuple[str, ...], scores: Float64) -> float:
-        return float(self._per_class(self.metrics[0], ids, scores).mean())
+        return float(next(iter(self.measures.values()))(ids, scores).mean())
 
     def result(self, split: Split, C: float, validation: dict[float, float], scores: Float64) -> SplitResult:
-        first, *others = (self._score(metric, split.test, scores) for metric in self.metrics)
-        confusion = self._confusion(self.labels, split.test, scores) if isinstance(self.labels, ClassLabels) else None
+        first, *others = (
+            _score(name, measure(split.test, scores), len(split.test)) for name, measure in self.measures.items()
+        )
+        confusion = _confusion(self.labels, split.test, scores) if isinstance(self.labels, ClassLabels) else None
         return SplitResult(
             split=split, C=C, validation=validation, score=first, others=tuple(others), confusion=confusion
         )
 
-    def _score(self, metric: str, ids: tuple[str, ...], scores: Float64) -> Score:
-        per_class = self._per_class(metric, ids, scores)
-        return Score(
-            metric=metric, value=float(per_class.mean()), per_class=tuple(map(float, per_class)), n_test=len(ids)
-        )
 
-    def _per_class(self, metric: str, ids: tuple[str, ...], scores: Float64) -> Float64:
-        if isinstance(self.labels, ClassLabels):
-            return class_recalls(self._confusion(self.labels, ids, scores))
-        truth = self.labels.of(ids)
-        missing = np.flatnonzero(~(truth > 0).any(axis=0))
-        if len(missing):
-            name = self.labels.classes[missing[0]]
-            msg = (
-                f"class {name!r} has no positive image among {len(ids)} to score, so its average precision is undefined"
-            )
-            raise EvaluationError(msg)
-        measure = AVERAGE_PRECISIONS[metric]
-        return np.array([measure(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
+def _score(metric: str, per_class: Float64, n_test: int) -> Score:
+    return Score(metric=metric, value=float(per_class.mean()), per_class=tuple(map(float, per_class)), n_test=n_test)
 
-    @staticmethod
-    def _confusion(labels: ClassLabels, ids: tuple[str, ...], scores: Float64) -> Int64:
-        return confusion_matrix(labels.of(ids), scores.argmax(axis=1), len(labels.classes))
+
+def _confusion(labels: ClassLabels, ids: tuple[str, ...], scores: Float64) -> Int64:
+    return confusion_matrix(labels.of(ids), scores.argmax(axis=1), len(labels.classes))
+
+
+def _precisions(labels: MultiLabels, definition: AveragePrecision, ids: tuple[str, ...], scores: Float64) -> Float64:
+    truth = labels.of(ids)
+    missing = np.flatnonzero(~(truth > 0).any(axis=0))
+    if len(missing):
+        name = labels.classes[missing[0]]
+        msg = f"class {name!r} has no positive among {len(ids)} images to score, so its average precision is undefined"
+        raise EvaluationError(msg)
+    measure = AVERAGE_PRECISIONS[definition]
+    return np.array([measure(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
 
 
 def _targets(labels: Labels, split: Split, ids: tuple[str, ...], use: str) -> Targets:
