@@ -82,7 +82,7 @@ def median_times(functions: list[Callable[[], np.ndarray]], repeats: int) -> lis
 
 
 def gflop_of(net: torch.nn.Module, size: tuple[int, int]) -> float:
-    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - only counts
+    from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
         net.to("meta").describe(torch.empty(1, 3, *size))

@@ -164,6 +164,10 @@ class Max(Document):
 Aggregation = Annotated[Stack | Average | Max, Field(discriminator="kind")]
 
 
+SolverName = Literal["auto", "gram", "rows", "liblinear"]
+"""How SVMs are fitted. No part of a recipe: all of them go to the same optimum."""
+
+
 class SvmOptions(Document):
     """One-vs-rest linear SVM with LIBLINEAR's objective; C is chosen on the validation part of each split."""
 

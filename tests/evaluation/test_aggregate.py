@@ -1,97 +1,100 @@
+"""Features in parts are the features one would compute from whole matrices, by every policy."""
+
 import numpy as np
 import pytest
 
 from transferbench.errors import FeatureError
-from transferbench.evaluation.aggregate import AGGREGATORS, aggregate, unit_rows
-from transferbench.types import Descriptors, DescriptorSpec, NetSpec, Preprocessing
-
-IDS = ("a", "b", "c")
+from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, unit_rows
 
 
-def block(array, name="D", side=256, ids=IDS):
-    spec = DescriptorSpec(
-        dataset="demo",
-        images_sha256="",
-        net=NetSpec(name=name),
-        weights_sha256="",
-        preprocessing=Preprocessing(),
-        short_side_px=side,
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def plainly(arrays, kind, l2):
+    """Aggregate whole matrices in float64, as the recipe's words say."""
+    parts = []
+    for scales in arrays:
+        whole = np.stack([scale.astype(np.float64) for scale in scales])
+        parts += {"stack": list(whole), "average": [whole.mean(axis=0)], "max": [whole.max(axis=0)]}[kind]
+    if l2 in {"block", "both"}:
+        parts = [unit(part) for part in parts]
+    rows = np.concatenate(parts, axis=1)
+    return unit(rows) if l2 in {"global", "both"} else rows
+
+
+@pytest.mark.parametrize("kind", AGGREGATORS)
+@pytest.mark.parametrize("l2", ["none", "block", "global", "both"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_rows_are_what_the_recipe_says(nets, make_source, kind, l2, count):
+    _, ids, arrays = nets
+    arrays = arrays[:count]
+    features = FeatureParts([[make_source(a, ids) for a in scales] for scales in arrays], AGGREGATORS[kind], l2)
+    expected = plainly(arrays, kind, l2)
+    found = features.read()
+    assert found.ids == ids
+    assert found.array.dtype == np.float32
+    assert features.dimensions == expected.shape[1]
+    np.testing.assert_allclose(found.array, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_only_a_chunk_is_read_at_a_time(nets, make_source):
+    _, ids, arrays = nets
+    features = FeatureParts([[make_source(a, ids, chunk=16) for a in arrays[0]]], AGGREGATORS["average"], "global")
+    assert {len(chunk) for chunk in features.chunks()} == {16}
+
+
+def test_what_does_not_belong_together_is_refused(nets, make_source):
+    _, ids, arrays = nets
+    other = make_source(arrays[0][1], tuple(reversed(ids)), name="net A at 96 px")
+    with pytest.raises(FeatureError, match="net A at 64 px and net A at 96 px"):
+        FeatureParts([[make_source(arrays[0][0], ids), other]], None, "none")
+    narrow = make_source(arrays[0][1][:, :7], ids, name="net A at 96 px")
+    with pytest.raises(FeatureError, match="do not belong together"):
+        FeatureParts([[make_source(arrays[0][0], ids), narrow]], AGGREGATORS["max"], "none").read()
+
+
+def test_a_row_without_direction_is_named(nets, make_source):
+    _, ids, arrays = nets
+    rows = arrays[0][0].copy()
+    rows[123] = 0
+    with pytest.raises(FeatureError, match="image-123"):
+        FeatureParts([[make_source(rows, ids)]], None, "block").read()
+
+
+def test_policies_by_hand(make_source):
+    ids = ("a", "b")
+    scales = [[make_source(np.float32([row] * 2), ids) for row in ([3, 4], [0, 2])]]
+    rows = {l2: FeatureParts(scales, None, l2).read().array[0] for l2 in ("none", "block", "global", "both")}
+    assert rows["none"].tolist() == [3, 4, 0, 2]
+    assert rows["block"].tolist() == pytest.approx([0.6, 0.8, 0, 1])
+    assert rows["global"].tolist() == pytest.approx(np.array([3, 4, 0, 2]) / np.sqrt(29))
+    assert rows["both"].tolist() == pytest.approx(np.array([0.6, 0.8, 0, 1]) / np.sqrt(2))
+    assert FeatureParts(scales, AGGREGATORS["average"], "none").read().array[0].tolist() == [1.5, 3]
+    assert FeatureParts(scales, AGGREGATORS["max"], "none").read().array[0].tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("kind", AGGREGATORS)
+def test_permuting_images_permutes_rows(nets, make_source, kind):
+    _, ids, arrays = nets
+    order = np.random.default_rng(3).permutation(len(ids))
+    turned = tuple(ids[i] for i in order)
+    first, second = (
+        FeatureParts([[make_source(a[rows], names) for a in arrays[0]]], AGGREGATORS[kind], "both").read()
+        for names, rows in ((ids, np.arange(len(ids))), (turned, order))
     )
-    return Descriptors(ids=ids, array=np.asarray(array, np.float32), spec=spec)
+    np.testing.assert_array_equal(second.array, first.array[order])
+    np.testing.assert_array_equal(first.rows(turned), second.array)
 
 
-@pytest.fixture
-def nets():
-    random = np.random.default_rng(0)
-    return [
-        [block(random.random((3, width)) + 0.1, name, side) for side in (256, 384)]
-        for name, width in (("D", 4), ("E", 6))
-    ]
-
-
-def test_stack_by_hand():
-    nets = [[block([[3, 4]] * 3), block([[0, 2]] * 3, side=384)]]
-    rows = {
-        l2: aggregate(nets, AGGREGATORS["stack"], l2).array[0].tolist() for l2 in ("none", "block", "global", "both")
-    }
-    assert rows["none"] == [3, 4, 0, 2]
-    assert rows["block"] == pytest.approx([0.6, 0.8, 0, 1])
-    assert rows["global"] == pytest.approx(np.array([3, 4, 0, 2]) / np.sqrt(29))
-    assert rows["both"] == pytest.approx(np.array([0.6, 0.8, 0, 1]) / np.sqrt(2))
-
-
-def test_average_and_max_by_hand():
-    nets = [[block([[3, 4]] * 3), block([[5, 0]] * 3, side=384)]]
-    assert aggregate(nets, AGGREGATORS["average"], "none").array[0].tolist() == [4, 2]
-    assert aggregate(nets, AGGREGATORS["max"], "none").array[0].tolist() == [5, 4]
-
-
-def test_nets_are_put_side_by_side_after_their_scales(nets):
-    averaged = aggregate(nets, AGGREGATORS["average"], "both").array
-    d, e = (np.mean([b.array for b in scales], axis=0) for scales in nets)
-    expected = np.concatenate(
-        [d / np.linalg.norm(d, axis=1, keepdims=True), e / np.linalg.norm(e, axis=1, keepdims=True)], axis=1
-    ) / np.sqrt(2)
-    assert averaged == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("name", list(AGGREGATORS))
-@pytest.mark.parametrize("l2", ["global", "both"])
-def test_rows_have_unit_norm_and_are_float32(nets, name, l2):
-    features = aggregate(nets, AGGREGATORS[name], l2)
-    assert features.array.dtype == np.float32
-    assert np.linalg.norm(features.array.astype(float), axis=1) == pytest.approx(np.ones(3), abs=1e-6)
-
-
-@pytest.mark.parametrize("name", list(AGGREGATORS))
-def test_permuting_images_permutes_rows(nets, name):
-    order = [2, 0, 1]
-    ids = tuple(IDS[i] for i in order)
-    shuffled = [[block(b.array[order], b.spec.net.name, b.spec.short_side_px, ids) for b in scales] for scales in nets]
-    features = aggregate(nets, AGGREGATORS[name], "both")
-    assert np.array_equal(aggregate(shuffled, AGGREGATORS[name], "both").array, features.array[order])
-    assert np.array_equal(features.rows(ids), features.array[order])
-
-
-def test_blocks_of_other_images_or_sizes_are_refused():
-    with pytest.raises(FeatureError, match="do not belong together"):
-        aggregate(
-            [[block([[1, 1]] * 3), block([[1, 1]] * 3, side=384, ids=("a", "c", "b"))]], AGGREGATORS["stack"], "both"
-        )
-    with pytest.raises(FeatureError, match="do not belong together"):
-        aggregate([[block([[1, 1]] * 3), block([[1, 1, 1]] * 3, side=384)]], AGGREGATORS["average"], "both")
-
-
-def test_a_row_that_cancels_to_zero_is_named():
+def test_a_row_that_cancels_to_zero_is_named(make_source):
+    ids = ("a", "b", "c")
+    scales = [make_source(np.float32(rows), ids) for rows in ([[1, 1], [1, -1], [1, 1]], [[1, 1], [-1, 1], [1, 1]])]
     with pytest.raises(FeatureError, match="'b'.*is zero"):
-        aggregate(
-            [[block([[1, 1], [1, -1], [1, 1]]), block([[1, 1], [-1, 1], [1, 1]], side=384)]],
-            AGGREGATORS["average"],
-            "none",
-        )
+        list(FeatureParts([scales], AGGREGATORS["average"], "none").chunks())
 
 
 def test_lengths_are_computed_in_double_precision():
     row = np.full((1, 100_000), 1e-3, np.float32)
     row[0, 0] = 1e3
-    assert float((unit_rows(row).astype(float) ** 2).sum()) == pytest.approx(1, abs=1e-6)
+    assert float((unit_rows(row, ("a",)).astype(float) ** 2).sum()) == pytest.approx(1, abs=1e-6)

@@ -1,92 +1,239 @@
+"""The protocol over splits: both kinds of labels, all solvers, and what it refuses."""
+
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score, balanced_accuracy_score
+from sklearn.svm import LinearSVC
 
-from transferbench.data.splits import random_splits
+from transferbench.errors import EvaluationError
+from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
+from transferbench.evaluation.metrics import mean_average_precision
 from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest
-from transferbench.evaluation.svm import Liblinear
-from transferbench.types import ClassLabels, Features
+from transferbench.evaluation.svm import liblinear
+from transferbench.evaluation.svm.solvers import make_solver
+from transferbench.types import ClassLabels, MultiLabels, Split
+
+CS = (0.03, 0.3, 3.0)
+
+
+def divided(ids, n_splits=2):
+    splits = []
+    for number in range(n_splits):
+        order = [ids[i] for i in np.random.default_rng(number).permutation(len(ids))]
+        parts = (order[:80], order[80:120], order[120:])
+        splits.append(
+            Split(
+                name=f"{number + 1} of {n_splits}",
+                **dict(zip(("fit", "validation", "test"), (tuple(sorted(p)) for p in parts), strict=True)),
+            )
+        )
+    return splits
+
+
+@pytest.fixture
+def features(nets, make_source):
+    _, ids, arrays = nets
+    return FeatureParts([[make_source(a, ids) for a in scales] for scales in arrays], AGGREGATORS["stack"], "both")
+
+
+@pytest.fixture
+def class_labels(nets):
+    labels, ids, _ = nets
+    return ClassLabels(classes=tuple("abcdef"), by_id={i: int(k) for i, k in zip(ids, labels, strict=True)})
+
+
+@pytest.fixture
+def multi_labels(nets):
+    labels, ids, _ = nets
+    rng = np.random.default_rng(9)
+    signs = np.where((labels[:, None] == np.arange(4)) | (rng.random((240, 4)) < 0.1), 1, -1)
+    signs[rng.random((240, 4)) < 0.1] = 0
+    return MultiLabels(
+        classes=tuple("abcd"), by_id={i: tuple(map(int, row)) for i, row in zip(ids, signs, strict=True)}
+    )
+
+
+def run(features, labels, splits, solver="auto", loss="squared_hinge", **more):
+    told = []
+    found = evaluate(features, labels, splits, make_solver(solver, loss), CS, lambda: told.append(1), **more)
+    assert len(told) == len(splits)
+    return found
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+@pytest.mark.parametrize("solver", ["gram", "rows"])
+def test_every_solver_gives_the_reference_table(features, class_labels, nets, solver, loss):
+    splits = divided(nets[1])
+    ours, theirs = (run(features, class_labels, splits, s, loss) for s in (solver, "liblinear"))
+    assert ours.mean == pytest.approx(theirs.mean, abs=2e-3)
+    for mine, other in zip(ours.splits, theirs.splits, strict=True):
+        assert mine.C == other.C
+        assert list(mine.validation) == list(CS)
+        assert mine.validation == pytest.approx(other.validation, abs=0.03)
+        assert mine.confusion.sum() == len(mine.split.test)
+        assert np.abs(mine.confusion - other.confusion).sum() <= 4
+
+
+def test_equal_inputs_give_equal_numbers(features, class_labels, nets):
+    first, second = (run(features, class_labels, divided(nets[1])) for _ in range(2))
+    assert [s.score for s in first.splits] == [s.score for s in second.splits]
+    assert [s.validation for s in first.splits] == [s.validation for s in second.splits]
+
+
+def test_test_scores_are_byte_for_byte_the_same(features, class_labels, nets):
+    splits = divided(nets[1])
+
+    def scores():
+        prepared = make_solver("gram", "squared_hinge").prepare(features, splits)
+        for number, split in enumerate(splits):
+            targets = np.where(class_labels.of(split.train)[:, None] == np.arange(6), 1, -1).astype(np.int8)
+            prepared.train(number, targets, 1.0)
+        return b"".join(s.tobytes() for s in prepared.test_scores())
+
+    assert scores() == scores()
+
+
+def test_several_classes_per_image_are_judged_by_average_precision(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    found = run(features, multi_labels, [split], average_precision="eleven_point")
+    (result,) = found.splits
+    assert found.std is None
+    assert result.confusion is None
+    assert result.score.metric == mean_average_precision("eleven_point")
+    assert [other.metric for other in result.others] == [
+        mean_average_precision("area"),
+        mean_average_precision("non_interpolated"),
+    ]
+    # One LinearSVC per class on the images that are not difficult for it, with the C that was chosen.
+    rows, expected = features.read(), []
+    for k in range(4):
+        train, test = multi_labels.of(split.train)[:, k], multi_labels.of(split.test)[:, k]
+        machine = LinearSVC(C=result.C, dual=True, tol=1e-7, max_iter=100_000, random_state=0)
+        machine.fit(rows.rows(split.train)[train != 0].astype(np.float64), train[train != 0])
+        scores = machine.decision_function(rows.rows(split.test)[test != 0].astype(np.float64))
+        expected.append(average_precision_score(test[test != 0] > 0, scores))
+    assert result.others[1].per_class == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_C_of_several_classes_is_that_of_the_best_mean(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    (result,) = run(features, multi_labels, [split]).splits
+    assert result.score.metric == "mean average precision (area)"
+    assert choose_C(result.validation) == result.C
+    assert len(set(result.validation.values())) > 1
+
+
+def test_a_class_without_positives_in_a_split_is_named(features, class_labels, nets):
+    (split,) = divided(nets[1], 1)
+    without = Split(
+        name="1 of 1",
+        fit=tuple(i for i in split.fit if class_labels.by_id[i] != 2),
+        validation=split.validation,
+        test=split.test,
+    )
+    with pytest.raises(EvaluationError, match="class 'c' has no positive image to fit on in split 1 of 1"):
+        run(features, class_labels, [without])
+
+
+def test_a_class_that_cannot_be_judged_is_named(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    without = MultiLabels(
+        classes=multi_labels.classes,
+        by_id={i: (*row[:3], -1 if i in split.test else row[3]) for i, row in multi_labels.by_id.items()},
+    )
+    with pytest.raises(EvaluationError, match="class 'd' has no positive among 120 images to score"):
+        run(features, without, [split])
 
 
 @pytest.mark.parametrize(
-    ("validation", "chosen"),
-    [
-        ({0.1: 0.5, 1.0: 0.9, 10.0: 0.8}, 1.0),
-        ({0.1: 0.9, 1.0: 0.9, 10.0: 0.9}, 1.0),
-        ({0.1: 0.9, 1.0: 0.9, 10.0: 0.9, 100.0: 0.9}, 1.0),
-        ({0.1: 0.9, 1.0: 0.2, 10.0: 0.9}, 0.1),
-        ({0.1: 0.9}, 0.1),
-    ],
+    ("validation", "C"),
+    [({1: 0.5, 2: 0.7, 3: 0.6}, 2), ({1: 0.7, 2: 0.7, 3: 0.7}, 2), ({1: 0.7, 2: 0.7, 3: 0.1}, 1), ({4: 0.1}, 4)],
 )
-def test_the_middle_one_of_the_best_is_chosen(validation, chosen):
-    assert choose_C(validation) == chosen
+def test_of_equally_good_C_the_middle_one_is_taken(validation, C):
+    assert choose_C(validation) == C
 
 
-def test_targets_are_one_against_the_rest():
-    assert one_vs_rest(np.array([0, 2]), 3).tolist() == [[1, -1, -1], [-1, -1, 1]]
-
-
-class Nearest:
-    """A solver whose scores can be worked out by hand, and that remembers what it was given."""
+class Recorder:
+    """A solver that remembers what it was given, and knows every class from its mean."""
 
     name = "nearest class mean"
 
     def __init__(self):
         self.calls = []
 
-    def scores(self, train, targets, other, Cs):
-        self.calls.append((len(train), len(other), tuple(Cs)))
-        means = np.stack([train[targets[:, k] > 0].mean(axis=0) for k in range(targets.shape[1])])
-        return np.stack([other @ means.T] * len(Cs))
+    def prepare(self, features, splits):
+        self.rows, self.splits, self.machines = features.read(), splits, {}
+        return self
+
+    def path(self, split, targets, Cs):
+        here = self.splits[split]
+        self.calls.append((len(targets), len(here.validation), tuple(Cs)))
+        return np.stack([self._score(here.fit, targets, here.validation)] * len(Cs))
+
+    def train(self, split, targets, C):
+        here = self.splits[split]
+        self.calls.append((len(targets), C))
+        self.machines[split] = self._score(here.train, targets, here.test)
+
+    def test_scores(self):
+        self.calls.append("test")
+        return [self.machines[split] for split in range(len(self.splits))]
+
+    def _score(self, train, targets, other):
+        rows = self.rows.rows(train)
+        means = np.stack([rows[targets[:, k] > 0].mean(axis=0) for k in range(targets.shape[1])])
+        return self.rows.rows(other) @ means.T
 
 
-@pytest.fixture
-def data():
-    random = np.random.default_rng(0)
-    numbers = np.arange(90) % 3
-    ids = tuple(f"i{n:02d}" for n in range(90))
-    centres = np.eye(3, 8)[numbers] * 4
-    features = Features(ids=ids, array=(centres + random.standard_normal((90, 8))).astype(np.float32))
-    labels = ClassLabels(classes=("x", "y", "z"), by_id=dict(zip(ids, map(int, numbers), strict=True)))
-    splits = random_splits(labels, n_splits=3, seed=1, train_per_class=10, test_per_class=None, validation_fraction=0.2)
-    return features, labels, splits
+def test_C_is_chosen_on_validation_and_the_test_part_is_touched_once(features, class_labels, nets):
+    (split,) = divided(nets[1], 1)
+    solver = Recorder()
+    result = evaluate(features, class_labels, [split], solver, [1.0, 2.0], lambda: None).splits[0]
+    assert solver.calls == [(80, 40, (1.0, 2.0)), (120, 1.0), "test"]
+    assert (result.C, result.C_at_edge) == (1.0, True)
+    alone = evaluate(features, class_labels, [split], Recorder(), [1.0], lambda: None).splits[0]
+    assert not alone.C_at_edge
 
 
-def test_c_is_chosen_on_validation_and_the_test_part_is_touched_once(data):
-    features, labels, splits = data
-    solver = Nearest()
-    evaluate(features, labels, splits[:1], solver, [0.1, 1.0, 10.0], done=lambda: None)
-    assert solver.calls == [(24, 6, (0.1, 1.0, 10.0)), (30, 60, (1.0,))]
-
-
-def test_a_split_is_scored_as_scikit_learn_would(data):
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.svm import LinearSVC
-
-    features, labels, splits = data
-    found = evaluate(features, labels, splits, Liblinear("squared_hinge"), [1.0], done=lambda: None)
-    for split, result in zip(splits, found.splits, strict=True):
-        machine = LinearSVC(C=1.0, tol=1e-8, max_iter=100_000).fit(features.rows(split.train), labels.of(split.train))
-        predicted = machine.predict(features.rows(split.test))
-        assert result.score.value == pytest.approx(balanced_accuracy_score(labels.of(split.test), predicted))
-        assert result.confusion.sum() == result.score.n_test == 60
-    assert found.mean == pytest.approx(np.mean([r.score.value for r in found.splits]))
-    assert found.std == pytest.approx(np.std([r.score.value for r in found.splits], ddof=1))
-
-
-def test_labels_of_test_images_cannot_change_the_choice_of_c(data):
-    features, labels, splits = data
-    solver, Cs = Liblinear("squared_hinge"), [0.001, 0.1, 10.0]
-    honest = evaluate(features, labels, splits[:1], solver, Cs, done=lambda: None).splits[0]
+@pytest.mark.parametrize("solver", ["gram", "rows", "liblinear"])
+def test_labels_of_test_images_cannot_change_the_choice_of_C(features, class_labels, nets, solver):
+    (split,) = divided(nets[1], 1)
+    (honest,) = run(features, class_labels, [split], solver).splits
     lied = ClassLabels(
-        classes=labels.classes, by_id={i: (k + (i in splits[0].test)) % 3 for i, k in labels.by_id.items()}
+        classes=class_labels.classes,
+        by_id={i: (k + (i in split.test)) % 6 for i, k in class_labels.by_id.items()},
     )
-    other = evaluate(features, lied, splits[:1], solver, Cs, done=lambda: None).splits[0]
+    (other,) = run(features, lied, [split], solver).splits
     assert other.validation == honest.validation
     assert other.score.value < honest.score.value
 
 
-def test_a_c_at_the_edge_is_marked(data):
-    features, labels, splits = data
-    result = evaluate(features, labels, splits[:1], Nearest(), [1.0, 2.0], done=lambda: None).splits[0]
-    assert (result.C, result.C_at_edge) == (1.0, True)
-    assert not evaluate(features, labels, splits[:1], Nearest(), [1.0], done=lambda: None).splits[0].C_at_edge
+def test_a_split_is_scored_as_scikit_learn_would(features, class_labels, nets):
+    splits = divided(nets[1], 3)
+    found = run(features, class_labels, splits)
+    rows = features.read()
+    for split, result in zip(splits, found.splits, strict=True):
+        machine = LinearSVC(C=result.C, dual=True, tol=1e-8, max_iter=1_000_000, random_state=0)
+        machine.fit(rows.rows(split.train).astype(np.float64), class_labels.of(split.train))
+        predicted = machine.predict(rows.rows(split.test).astype(np.float64))
+        truth = class_labels.of(split.test)
+        assert result.score.value == pytest.approx(balanced_accuracy_score(truth, predicted))
+        assert result.confusion.sum() == result.score.n_test == 120
+    assert found.mean == pytest.approx(np.mean([r.score.value for r in found.splits]))
+    assert found.std == pytest.approx(np.std([r.score.value for r in found.splits], ddof=1))
+
+
+def test_targets_are_one_against_the_rest():
+    assert one_vs_rest(np.array([0, 2]), 3).tolist() == [[1, -1, -1], [-1, -1, 1]]
+
+
+def test_a_reference_machine_that_did_not_converge_is_told(features, class_labels, nets, monkeypatch):
+    monkeypatch.setattr(liblinear, "MAX_ITERATIONS", 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(features, class_labels, divided(nets[1], 1), "liblinear", "hinge")
+    assert {w.category for w in caught} == {ConvergenceWarning}
+    assert "not converged: class 0 at C=0.03, 1 at C=0.03" in str(caught[0].message)

@@ -114,6 +114,16 @@ def test_the_same_inputs_give_the_same_scores_to_the_byte(experiment, copy):
     assert json.dumps(again.json()["scores"]) == json.dumps(experiment.result["scores"])
 
 
+def test_the_reference_solver_gives_the_same_table(experiment, copy):
+    done = copy("evaluate", "--recipe", "digits_stack", "--solver", "liblinear", "--json")
+    reference = done.json()
+    assert reference["solver"].startswith("liblinear")
+    assert [stage["reused"] for stage in reference["stages"]] == [False]
+    for ours, theirs in zip(experiment.result["scores"], reference["scores"], strict=True):
+        assert [split["C"] for split in ours["splits"]] == [split["C"] for split in theirs["splits"]]
+        assert ours["mean"] == pytest.approx(theirs["mean"], abs=2e-4)
+
+
 def test_another_recipe_shares_pretraining_and_descriptors(copy):
     done = copy("run", "digits_average", "--json")
     assert [stage["reused"] for stage in done.json()["stages"]] == [True, True, False]

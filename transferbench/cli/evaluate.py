@@ -1,10 +1,18 @@
 """`tb evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from transferbench.cli.options import data_options, device_option, home_option, json_option, recipe_option
+from transferbench.cli.options import (
+    data_options,
+    device_option,
+    home_option,
+    json_option,
+    recipe_option,
+    solver_option,
+)
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
@@ -12,6 +20,7 @@ from transferbench.cli.terminal import progress
 @click.command()
 @recipe_option(required=True)
 @click.option("--extract", "with_extraction", is_flag=True, help="Extract missing descriptors first.")
+@solver_option
 @data_options
 @device_option
 @home_option
@@ -19,6 +28,7 @@ from transferbench.cli.terminal import progress
 def evaluate(
     recipe: str,
     with_extraction: bool,
+    solver: Any,
     data_dir: Path | None,
     limit: int | None,
     device: str,
@@ -46,5 +56,5 @@ def evaluate(
     check(loaded)
     dataset = target(loaded.dataset, place, DataOptions(data_dir, limit))
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
-    folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before)
+    folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before, solver=solver)
     print_report(report(place, folder), as_json=as_json)

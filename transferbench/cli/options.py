@@ -98,3 +98,15 @@ def recipe_option(*, required: bool, what: str = "recipe") -> Callable[[F], F]:
         metavar="NAME",
         help=f"A shipped {what} (`tb recipes list`), or the path of a YAML file.",
     )
+
+
+def solver_option(command: F) -> F:
+    """Add ``--solver``."""
+    return click.option(
+        "--solver",
+        type=click.Choice(("auto", "gram", "rows", "liblinear")),
+        default="auto",
+        show_default=True,
+        help="How the SVMs are fitted: by one Gram matrix, by rows in blocks, as their shape suggests (auto), or by "
+        "scikit-learn's LinearSVC as the reference. All go to the same optimum.",
+    )(command)

@@ -1,21 +1,25 @@
 """`tb run`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from transferbench.cli.options import data_options, device_option, home_option, json_option
+from transferbench.cli.options import data_options, device_option, home_option, json_option, solver_option
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
 
 @click.command()
 @click.argument("recipe")
+@solver_option
 @data_options
 @device_option
 @home_option
 @json_option
-def run(recipe: str, data_dir: Path | None, limit: int | None, device: str, home: Path, as_json: bool) -> None:
+def run(
+    recipe: str, solver: Any, data_dir: Path | None, limit: int | None, device: str, home: Path, as_json: bool
+) -> None:
     """Do a whole recipe: pretrain, extract, evaluate, report.
 
     RECIPE is a shipped name or the path of a YAML file. Every stage that is done already is reused, so the command can
@@ -30,7 +34,6 @@ def run(recipe: str, data_dir: Path | None, limit: int | None, device: str, home
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.recipe import Recipe, load
 
-    data = DataOptions(data_dir, limit)
-    loaded = load(recipe, Recipe)
-    done = pipeline.run(recipe, loaded, Home.at(home), device=device, progress=progress(), data=data)
+    place, bars, data = Home.at(home), progress(), DataOptions(data_dir, limit)
+    done = pipeline.run(recipe, load(recipe, Recipe), place, device=device, progress=bars, data=data, solver=solver)
     print_report(done, as_json=as_json)

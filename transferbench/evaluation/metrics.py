@@ -1,11 +1,16 @@
 """Metrics. Every number says what it is; docs/metrics.md has the definitions."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
 from transferbench.errors import EvaluationError
-from transferbench.types import Float64, Int64
+from transferbench.types import Float64, Int8, Int64
 
 MEAN_CLASS_RECALL = "mean class recall"
+AveragePrecision = Literal["eleven_point", "area", "non_interpolated"]
+"""The definitions of average precision, as dataset records name them."""
 
 
 def confusion_matrix(truth: Int64, predicted: Int64, n_classes: int) -> Int64:
@@ -56,6 +61,115 @@ def class_recalls(confusion: Int64) -> Float64:
     return recalls
 
 
+def average_precision_11_point(truth: Int8, scores: Float64) -> float:
+    """Average the best precision at recalls of at least 0, 0.1 ... 1: the VOC-2007 definition.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (n,), int8
+        +1, -1, or 0 (difficult: left out, neither right nor wrong).
+    scores : ndarray of shape (n,), float64
+        Larger means more certain. Of equal scores the one earlier in the list ranks first, as in the VOC development
+        kit.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    EvaluationError
+        If no image is positive, or a score is not finite.
+
+    References
+    ----------
+    PASCAL VOC 2007 development kit, ``VOCevalcls``.
+
+    Examples
+    --------
+    >>> round(average_precision_11_point(np.array([1, -1, 1, -1, 1]), np.arange(5.0)[::-1]), 6)
+    0.763636
+    """
+    hits, precision = _ranked(truth, scores)
+    # Recalls are compared as whole numbers: 3/5 >= 0.6000000000000001 would be false.
+    reached = [precision[10 * hits >= tenth * hits[-1]].max(initial=0.0) for tenth in range(11)]
+    return float(np.sum(reached) / 11)
+
+
+def average_precision_area(truth: Int8, scores: Float64) -> float:
+    """Compute the area under the precision-recall curve made monotone: the definition of VOC from 2010 on.
+
+    Parameters
+    ----------
+    truth, scores : ndarray of shape (n,)
+        As for `average_precision_11_point`.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    EvaluationError
+        As for `average_precision_11_point`.
+
+    References
+    ----------
+    PASCAL VOC 2010 development kit, ``VOCap``.
+    """
+    hits, precision = _ranked(truth, scores)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return _mean_at_hits(envelope, hits)
+
+
+def average_precision_non_interpolated(truth: Int8, scores: Float64) -> float:
+    """Average the precision at the rank of every positive image.
+
+    Parameters
+    ----------
+    truth, scores : ndarray of shape (n,)
+        As for `average_precision_11_point`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; that of scikit-learn's `average_precision_score` when no two scores are equal.
+
+    Raises
+    ------
+    EvaluationError
+        As for `average_precision_11_point`.
+    """
+    hits, precision = _ranked(truth, scores)
+    return _mean_at_hits(precision, hits)
+
+
+AVERAGE_PRECISIONS: dict[AveragePrecision, Callable[[Int8, Float64], float]] = {
+    "eleven_point": average_precision_11_point,
+    "area": average_precision_area,
+    "non_interpolated": average_precision_non_interpolated,
+}
+
+
+def mean_average_precision(definition: AveragePrecision) -> str:
+    """Name the metric.
+
+    Parameters
+    ----------
+    definition : {"eleven_point", "area", "non_interpolated"}
+        Of average precision.
+
+    Returns
+    -------
+    str
+        As results show it.
+    """
+    words = {"eleven_point": "11-point", "area": "area", "non_interpolated": "non-interpolated"}
+    return f"mean average precision ({words[definition]})"
+
+
 def mean_and_std(values: list[float]) -> tuple[float, float | None]:
     """Summarise splits.
 
@@ -71,3 +185,22 @@ def mean_and_std(values: list[float]) -> tuple[float, float | None]:
         which denominator it uses.
     """
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _ranked(truth: Int8, scores: Float64) -> tuple[Int64, Float64]:
+    """Return true positives and precision after each image, most certain first."""
+    # A score that is no number would be ranked last, and the result would look like any other.
+    if not np.isfinite(scores).all():
+        msg = f"the score of image number {int((~np.isfinite(scores)).argmax())} is not finite"
+        raise EvaluationError(msg)
+    if not (truth > 0).any():
+        msg = "no image is positive, so average precision is undefined"
+        raise EvaluationError(msg)
+    counted = truth != 0
+    positive = truth[counted][np.argsort(-scores[counted], kind="stable")] > 0
+    hits = np.cumsum(positive, dtype=np.int64)
+    return hits, hits / np.arange(1, len(hits) + 1)
+
+
+def _mean_at_hits(precision: Float64, hits: Int64) -> float:
+    return float((precision * np.diff(hits, prepend=0)).sum() / hits[-1])

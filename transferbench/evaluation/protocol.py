@@ -2,12 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from transferbench.evaluation.metrics import MEAN_CLASS_RECALL, class_recalls, confusion_matrix, mean_and_std
-from transferbench.evaluation.svm import Solver, Targets
-from transferbench.types import ClassLabels, Features, Float64, Int64, Score, Split
+from transferbench.errors import EvaluationError
+from transferbench.evaluation.aggregate import FeatureParts
+from transferbench.evaluation.metrics import (
+    AVERAGE_PRECISIONS,
+    MEAN_CLASS_RECALL,
+    AveragePrecision,
+    class_recalls,
+    confusion_matrix,
+    mean_and_std,
+    mean_average_precision,
+)
+from transferbench.evaluation.svm.objective import Targets
+from transferbench.evaluation.svm.solvers import Solver
+from transferbench.types import ClassLabels, Float64, Int64, Labels, MultiLabels, Score, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,15 +36,18 @@ class SplitResult:
         Metric on the validation part, for every C.
     score : Score
         On the test part, after training on fit + validation.
-    confusion : ndarray of shape (K, K), int64
-        On the test part; rows are true classes.
+    others : tuple of Score
+        Further metrics of the same test scores: the other definitions of average precision.
+    confusion : ndarray of shape (K, K), int64, or None
+        On the test part; rows are true classes. None for images with several classes.
     """
 
     split: Split
     C: float
     validation: dict[float, float]
     score: Score
-    confusion: Int64
+    others: tuple[Score, ...]
+    confusion: Int64 | None
 
     @property
     def C_at_edge(self) -> bool:
@@ -60,43 +75,62 @@ class Evaluation:
 
 
 def evaluate(
-    features: Features,
-    labels: ClassLabels,
+    features: FeatureParts,
+    labels: Labels,
     splits: Sequence[Split],
     solver: Solver,
     Cs: Sequence[float],
     done: Callable[[], None],
+    average_precision: AveragePrecision = "area",
 ) -> Evaluation:
-    """Evaluate features on a single-label dataset.
+    """Evaluate features on a dataset.
 
     Parameters
     ----------
-    features : Features
+    features : FeatureParts
         Of all images.
-    labels : ClassLabels
-        Of all images.
+    labels : ClassLabels or MultiLabels
+        Of all images; the kind selects the metric.
     splits : sequence of Split
-        Each is evaluated on its own, its C included.
+        Each is evaluated on its own, its C included: one C for all classes.
     solver : Solver
         Fits the SVMs.
     Cs : sequence of float
         Ascending.
     done : callable
         Told after every split.
+    average_precision : {"eleven_point", "area", "non_interpolated"}
+        With several classes per image, the definition that comes first and chooses C.
 
     Returns
     -------
     Evaluation
-        Mean class recall of every split, and their mean and spread.
+        Value of every split, and their mean and spread.
+
+    Raises
+    ------
+    EvaluationError
+        If a class lacks positive or negative images in a split, or images to be judged on.
 
     References
     ----------
     Simonyan & Zisserman (2015), Appendix B.
     """
-    results = []
-    for split in splits:
-        results.append(_evaluate_split(features, labels, split, solver, Cs))
+    judge = _Judge.of(labels, average_precision)
+    targets = [(_targets(labels, s, s.fit, "fit on"), _targets(labels, s, s.train, "train on")) for s in splits]
+    prepared = solver.prepare(features, splits)
+    chosen: list[tuple[float, dict[float, float]]] = []
+    for number, split in enumerate(splits):
+        by_C = prepared.path(number, targets[number][0], Cs)
+        validation = {C: judge.value(split.validation, scores) for C, scores in zip(Cs, by_C, strict=True)}
+        C = choose_C(validation)
+        prepared.train(number, targets[number][1], C)
+        chosen.append((C, validation))
         done()
+    results = [
+        judge.result(split, C, validation, scores)
+        for split, (C, validation), scores in zip(splits, chosen, prepared.test_scores(), strict=True)
+    ]
     mean, std = mean_and_std([result.score.value for result in results])
     return Evaluation(splits=tuple(results), mean=mean, std=std)
 
@@ -138,28 +172,61 @@ def one_vs_rest(numbers: Int64, n_classes: int) -> Targets:
     return np.where(numbers[:, None] == np.arange(n_classes), 1, -1).astype(np.int8)
 
 
-def _evaluate_split(
-    features: Features, labels: ClassLabels, split: Split, solver: Solver, Cs: Sequence[float]
-) -> SplitResult:
-    n_classes = len(labels.classes)
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Labels and the metrics that suit them, by name; the first metric is the one that counts."""
 
-    def scores(train: tuple[str, ...], other: tuple[str, ...], values: Sequence[float]) -> Float64:
-        return solver.scores(
-            features.rows(train), one_vs_rest(labels.of(train), n_classes), features.rows(other), values
+    labels: Labels
+    measures: dict[str, Callable[[tuple[str, ...], Float64], Float64]]
+
+    @classmethod
+    def of(cls, labels: Labels, first: AveragePrecision) -> "_Judge":
+        if isinstance(labels, ClassLabels):
+            return cls(labels, {MEAN_CLASS_RECALL: lambda ids, scores: class_recalls(_confusion(labels, ids, scores))})
+        order = (first, *(other for other in AVERAGE_PRECISIONS if other != first))
+        return cls(labels, {mean_average_precision(name): partial(_precisions, labels, name) for name in order})
+
+    def value(self, ids: tuple[str, ...], scores: Float64) -> float:
+        return float(next(iter(self.measures.values()))(ids, scores).mean())
+
+    def result(self, split: Split, C: float, validation: dict[float, float], scores: Float64) -> SplitResult:
+        first, *others = (
+            _score(name, measure(split.test, scores), len(split.test)) for name, measure in self.measures.items()
+        )
+        confusion = _confusion(self.labels, split.test, scores) if isinstance(self.labels, ClassLabels) else None
+        return SplitResult(
+            split=split, C=C, validation=validation, score=first, others=tuple(others), confusion=confusion
         )
 
-    def confusion(ids: tuple[str, ...], decision: Float64) -> Int64:
-        return confusion_matrix(labels.of(ids), decision.argmax(axis=1), n_classes)
 
-    by_C = scores(split.fit, split.validation, Cs)
-    validation = {C: float(class_recalls(confusion(split.validation, by_C[k])).mean()) for k, C in enumerate(Cs)}
-    C = choose_C(validation)
-    table = confusion(split.test, scores(split.train, split.test, [C])[0])
-    recalls = class_recalls(table)
-    score = Score(
-        metric=MEAN_CLASS_RECALL,
-        value=float(recalls.mean()),
-        per_class=tuple(map(float, recalls)),
-        n_test=len(split.test),
-    )
-    return SplitResult(split=split, C=C, validation=validation, score=score, confusion=table)
+def _score(metric: str, per_class: Float64, n_test: int) -> Score:
+    return Score(metric=metric, value=float(per_class.mean()), per_class=tuple(map(float, per_class)), n_test=n_test)
+
+
+def _confusion(labels: ClassLabels, ids: tuple[str, ...], scores: Float64) -> Int64:
+    return confusion_matrix(labels.of(ids), scores.argmax(axis=1), len(labels.classes))
+
+
+def _precisions(labels: MultiLabels, definition: AveragePrecision, ids: tuple[str, ...], scores: Float64) -> Float64:
+    truth = labels.of(ids)
+    missing = np.flatnonzero(~(truth > 0).any(axis=0))
+    if len(missing):
+        name = labels.classes[missing[0]]
+        msg = f"class {name!r} has no positive among {len(ids)} images to score, so its average precision is undefined"
+        raise EvaluationError(msg)
+    measure = AVERAGE_PRECISIONS[definition]
+    return np.array([measure(truth[:, k], scores[:, k]) for k in range(truth.shape[1])])
+
+
+def _targets(labels: Labels, split: Split, ids: tuple[str, ...], use: str) -> Targets:
+    targets = one_vs_rest(labels.of(ids), len(labels.classes)) if isinstance(labels, ClassLabels) else labels.of(ids)
+    for sign, word in ((1, "positive"), (-1, "negative")):
+        missing = np.flatnonzero(~(targets == sign).any(axis=0))
+        if len(missing):
+            msg = (
+                f"class {labels.classes[missing[0]]!r} has no {word} image to {use} in split {split.name}"
+                f"{f' (and {len(missing) - 1} more classes)' if len(missing) > 1 else ''}.\n"
+                "  Give every split images of every class, or leave the class out of the dataset."
+            )
+            raise EvaluationError(msg)
+    return targets

@@ -1,7 +1,7 @@
 """`tb evaluate`: cached descriptors → scores → a stored result. Never imports torch."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -11,15 +11,16 @@ from typing import Any
 from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data import Dataset
-from transferbench.errors import CacheError, EvaluationError
-from transferbench.evaluation.aggregate import AGGREGATORS, aggregate
+from transferbench.errors import CacheError
+from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
+from transferbench.evaluation.metrics import mean_average_precision
 from transferbench.evaluation.protocol import Evaluation, SplitResult, evaluate
-from transferbench.evaluation.svm import Liblinear, Solver
+from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.pipeline.plan import PRETRAINED, Variant, blocks, variants
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress, Task
-from transferbench.recipe import Recipe, to_dict
+from transferbench.recipe import Recipe, SolverName, to_dict
 from transferbench.reporting.result import (
     BlockRecord,
     Result,
@@ -29,7 +30,7 @@ from transferbench.reporting.result import (
     find_equal,
     save_result,
 )
-from transferbench.types import ClassLabels, Split, sha256_of
+from transferbench.types import Float32, Split, sha256_of
 
 EVALUATION_VERSION = 1
 """Raised when a change of the evaluation code changes a score."""
@@ -43,6 +44,7 @@ def evaluate_recipe(
     *,
     progress: Progress,
     before: Sequence[Stage] = (),
+    solver: SolverName = "auto",
 ) -> tuple[Path, Stage]:
     """Evaluate a recipe from cached descriptors, unless a result of the same inputs is stored.
 
@@ -60,6 +62,8 @@ def evaluate_recipe(
         Told what happens.
     before : sequence of Stage
         What the same command did already; recorded in the result.
+    solver : {"auto", "gram", "rows", "liblinear"}
+        How the SVMs are fitted; see `make_solver`.
 
     Returns
     -------
@@ -75,18 +79,18 @@ def evaluate_recipe(
     with timed(f"evaluate {name}") as stage:
         layout = variants(recipe, dataset, home)
         _require(asked, layout)
-        solver = Liblinear(recipe.svm.loss)
+        machine = make_solver(solver, recipe.svm.loss)
         splits = dataset.splits()
-        inputs = _inputs_sha256(recipe, layout, dataset, splits, solver)
+        inputs = _inputs_sha256(recipe, layout, dataset, splits, machine)
         folder = find_equal(home.results, name, inputs)
         if folder is not None:
             stage.reused = True
             progress.say(f"reused: result {folder}")
             return folder, stage
         with progress.task(f"evaluating {name}", len(layout) * len(splits)) as task:
-            scores = tuple(_score(variant, recipe, dataset, splits, solver, task) for variant in layout)
+            scores = tuple(_score(variant, recipe, dataset, splits, machine, task) for variant in layout)
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
-    result = _result(name, recipe, dataset, layout, scores, solver, inputs, stages)
+    result = _result(name, recipe, dataset, layout, scores, machine, inputs, stages)
     folder = save_result(home.results, result)
     progress.say(f"wrote {folder}")
     return folder, stage
@@ -142,15 +146,25 @@ def _inputs_sha256(
 def _score(
     variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
 ) -> VariantScore:
-    nets = [[block.read() for block in part.blocks] for part in variant.parts]
-    if not isinstance(dataset.labels, ClassLabels):
-        msg = f"{dataset.record.name} has several labels per image, which this version cannot evaluate"
-        raise EvaluationError(msg)
-    features = aggregate(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
+    nets = [[_source(block) for block in part.blocks] for part in variant.parts]
+    features = FeatureParts(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
     found = evaluate(
-        features, dataset.labels, splits, solver, recipe.svm.C, done=partial(task.advance, note=variant.name)
+        features,
+        dataset.labels,
+        splits,
+        solver,
+        recipe.svm.C,
+        done=partial(task.advance, note=variant.name),
+        average_precision=dataset.record.average_precision or "area",
     )
-    return _variant_score(variant, features.array.shape[1], found)
+    return _variant_score(variant, features.dimensions, found)
+
+
+def _source(block: Block) -> Source:
+    def chunks() -> Iterator[Float32]:
+        return (shard.array for shard in block.shards())
+
+    return Source(f"{block.spec.net} at {block.spec.short_side_px} px", block.ids, chunks)
 
 
 def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> VariantScore:
@@ -178,7 +192,8 @@ def _split_score(found: SplitResult) -> SplitScore:
         validation=tuple(found.validation.items()),
         value=found.score.value,
         per_class=found.score.per_class,
-        confusion=tuple(tuple(map(int, row)) for row in found.confusion),
+        others=tuple((score.metric, score.value) for score in found.others),
+        confusion=() if found.confusion is None else tuple(tuple(map(int, row)) for row in found.confusion),
     )
 
 
@@ -199,7 +214,7 @@ def _result(
         inputs_sha256=inputs,
         dataset=dataset.record.name,
         dataset_title=dataset.record.title,
-        metric=dataset.record.metric,
+        metric=_metric(dataset),
         limit=dataset.limit,
         classes=dataset.labels.classes,
         scores=scores,
@@ -211,6 +226,11 @@ def _result(
         git_commit=environment.git_commit(),
         stages=stages,
     )
+
+
+def _metric(dataset: Dataset) -> str:
+    definition = dataset.record.average_precision
+    return dataset.record.metric if definition is None else mean_average_precision(definition)
 
 
 def _weights_records(variant: Variant) -> tuple[dict[str, Any], ...]:

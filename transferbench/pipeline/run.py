@@ -11,11 +11,18 @@ from transferbench.pipeline.pretrain import pretrain
 from transferbench.pipeline.report import Report, report
 from transferbench.pipeline.stage import Stage
 from transferbench.progress import Progress
-from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, load
+from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, SolverName, load
 
 
 def run(
-    asked: str, recipe: Recipe, home: Home, *, device: str, progress: Progress, data: DataOptions = WHOLE
+    asked: str,
+    recipe: Recipe,
+    home: Home,
+    *,
+    device: str,
+    progress: Progress,
+    data: DataOptions = WHOLE,
+    solver: SolverName = "auto",
 ) -> Report:
     """Pretrain, extract, evaluate and report.
 
@@ -33,6 +40,8 @@ def run(
         Told what happens.
     data : DataOptions
         Where the target's images are, and how many are wanted.
+    solver : {"auto", "gram", "rows", "liblinear"}
+        How the SVMs are fitted.
 
     Returns
     -------
@@ -48,5 +57,5 @@ def run(
         _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
         stages.append(stage)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
-    folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages)
+    folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages, solver=solver)
     return report(home, folder)

@@ -15,8 +15,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 _LABELLED_CELLS = 20
 
 
-def recalls_svg(result: Result) -> str:
-    """Draw the recall of every class, a bar per variant.
+def classes_svg(result: Result) -> str:
+    """Draw the value of every class, a bar per variant.
 
     Parameters
     ----------
@@ -33,19 +33,19 @@ def recalls_svg(result: Result) -> str:
         figure = Figure(figsize=(max(6.4, 0.12 * n_classes * n_variants + 2), 3.2), layout="constrained")
         axes = figure.subplots()
         for number, variant in enumerate(result.scores):
-            recalls = 100 * np.array([split.per_class for split in variant.splits])
-            spread = recalls.std(axis=0, ddof=1) if len(recalls) > 1 else None
+            values = 100 * np.array([split.per_class for split in variant.splits])
+            spread = values.std(axis=0, ddof=1) if len(values) > 1 else None
             places = np.arange(n_classes) + (number - (n_variants - 1) / 2) * 0.8 / n_variants
             axes.bar(
                 places,
-                recalls.mean(axis=0),
+                values.mean(axis=0),
                 0.8 / n_variants,
                 yerr=spread,
                 label=variant.title,
                 color=COLOURS[number % len(COLOURS)],
                 error_kw={"lw": 0.8},
             )
-        axes.set(xlabel="class", ylabel="recall, %", ylim=(0, 105), xlim=(-0.6, n_classes - 0.4))
+        axes.set(xlabel="class", ylabel=f"{result.per_class_measure}, %", ylim=(0, 105), xlim=(-0.6, n_classes - 0.4))
         axes.set_xticks(range(n_classes), result.classes, rotation=0 if n_classes <= _LABELLED_CELLS else 90)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside upper center", ncols=n_variants, frameon=False)
@@ -63,8 +63,10 @@ def confusion_svg(result: Result) -> str:
     Returns
     -------
     str
-        An ``svg`` element; rows are true classes, each row in per cent.
+        An ``svg`` element; rows are true classes, each row in per cent. Empty where images have several classes.
     """
+    if not result.scores[0].splits[0].confusion:
+        return ""
     counts = np.sum([split.confusion for split in result.scores[0].splits], axis=0)
     shares = 100 * counts / counts.sum(axis=1, keepdims=True)
     n_classes = len(result.classes)

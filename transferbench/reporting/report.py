@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transferbench.files import publish
 from transferbench.reporting.compare import Comparison
-from transferbench.reporting.figures import confusion_svg, recalls_svg
+from transferbench.reporting.figures import classes_svg, confusion_svg
 from transferbench.reporting.page import render_page
 from transferbench.reporting.result import Result, VariantScore
 from transferbench.reporting.tables import Cells, markdown_table, percent, text_table
@@ -54,7 +54,7 @@ def markdown_report(result: Result, comparison: Comparison | None) -> str:
     Returns
     -------
     str
-        Scores, per-class recalls, provenance.
+        Scores, values per class, provenance.
     """
     per_class = [[name, *(percent(value) for value in values)] for name, *values in _per_class(result)]
     variants = [variant.name for variant in result.scores]
@@ -64,7 +64,7 @@ def markdown_report(result: Result, comparison: Comparison | None) -> str:
         headline(result),
         markdown_table(HEAD, score_rows(result, comparison), right=NUMBERS),
         *remarks(result, comparison),
-        "## Recall per class, in per cent, mean over the splits",
+        f"## {result.per_class_measure.capitalize()} per class, in per cent, mean over the splits",
         markdown_table(("class", *variants), per_class, right=variants),
         "## How it was made",
         markdown_table(("what", "value"), provenance),
@@ -104,7 +104,7 @@ def write_report(folder: Path, result: Result, comparison: Comparison | None) ->
         rows=score_rows(result, comparison),
         numbers=NUMBERS,
         remarks=remarks(result, comparison),
-        recalls=recalls_svg(result),
+        classes=classes_svg(result),
         confusion=confusion_svg(result),
         per_class=[[name, *(percent(value) for value in values)] for name, *values in _per_class(result)],
         provenance=provenance_rows(result),
@@ -193,6 +193,10 @@ def remarks(result: Result, comparison: Comparison | None) -> list[str]:
             f"Reference: {row.source}. Ours is {verdict} the stated tolerance of {100 * row.tolerance:.1f} points."
         )
     for variant in result.scores:
+        for number, (name, _) in enumerate(variant.splits[0].others):
+            mean = sum(split.others[number][1] for split in variant.splits) / len(variant.splits)
+            lines.append(f"{variant.title}: {name} {percent(mean)}.")
+    for variant in result.scores:
         edges = [split for split in variant.splits if split.C_at_edge]
         if edges:
             values = ", ".join(f"C={split.C:g} in split {split.name}" for split in edges)
@@ -232,13 +236,13 @@ def provenance_rows(result: Result) -> list[tuple[str, str]]:
 
 def _per_class(result: Result) -> list[tuple[str, *tuple[float, ...]]]:
     return [
-        (name, *(mean_recall(variant, number) for variant in result.scores))
+        (name, *(mean_of_class(variant, number) for variant in result.scores))
         for number, name in enumerate(result.classes)
     ]
 
 
-def mean_recall(variant: VariantScore, number: int) -> float:
-    """Average a class's recall over the splits.
+def mean_of_class(variant: VariantScore, number: int) -> float:
+    """Average a class's value over the splits.
 
     Parameters
     ----------

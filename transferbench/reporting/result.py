@@ -30,6 +30,7 @@ class SplitScore(Document):
     value: float
     per_class: tuple[float, ...]
     confusion: tuple[tuple[int, ...], ...]
+    others: tuple[tuple[str, float], ...] = ()
 
 
 class VariantScore(Document):
@@ -80,6 +81,11 @@ class Result(Document):
     device: str
     git_commit: str | None
     stages: tuple[StageRecord, ...]
+
+    @property
+    def per_class_measure(self) -> str:
+        """What the metric averages over the classes."""
+        return "recall" if self.metric == "mean class recall" else "average precision"
 
     @property
     def folder_name(self) -> str:

@@ -1,8 +1,7 @@
-"""One-vs-rest linear SVMs behind one seam: scores of other rows for every C. LIBLINEAR is the reference behind it."""
+"""The reference: scikit-learn's `LinearSVC`, one class and one value of C at a time."""
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal, Protocol
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -10,28 +9,16 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from transferbench.errors import EvaluationError
-from transferbench.types import Float32, Float64
-
-Loss = Literal["squared_hinge", "hinge"]
-Targets = NDArray[np.int8]
-"""(n, K): +1 of the class, -1 not, 0 left out of this class's training."""
+from transferbench.evaluation.aggregate import FeatureParts
+from transferbench.evaluation.svm.objective import Loss, Targets
+from transferbench.types import Features, Float32, Float64, Split
 
 MAX_ITERATIONS = 100_000
 TOLERANCE = 1e-4
 
 
-class Solver(Protocol):
-    """Fits all classes for several C and scores other rows."""
-
-    name: str
-
-    def scores(self, train: Float32, targets: Targets, other: Float32, Cs: Sequence[float]) -> Float64:
-        """Map (n, D) rows and (n, K) targets to the (len(Cs), m, K) decision values of (m, D) other rows."""
-
-
 class Liblinear:
-    """scikit-learn's `LinearSVC`, one class at a time: L2-regularised, the bias regularised too.
+    """Fits every class by LIBLINEAR: L2-regularised, the bias regularised too.
 
     Parameters
     ----------
@@ -47,34 +34,53 @@ class Liblinear:
 
     def __init__(self, loss: Loss, seed: int = 0) -> None:
         self.name = f"liblinear {loss}, tolerance {TOLERANCE:g}"
-        self._loss = loss
+        self._loss: Loss = loss
         self._seed = seed
 
-    def scores(self, train: Float32, targets: Targets, other: Float32, Cs: Sequence[float]) -> Float64:
-        """Fit every class for every C, and score other rows.
+    def prepare(self, features: FeatureParts, splits: Sequence[Split]) -> "LiblinearOnFeatures":
+        """Read all features into memory; see `Solver.prepare`."""
+        return LiblinearOnFeatures(features.read(), splits, self._loss, self._seed)
 
-        Parameters
-        ----------
-        train : ndarray of shape (n, D), float32
-            Feature rows.
-        targets : ndarray of shape (n, K), int8
-            +1, -1, or 0 for a row left out of a class.
-        other : ndarray of shape (m, D), float32
-            Rows to score.
-        Cs : sequence of float
-            Weights of the loss against the regulariser.
 
-        Returns
-        -------
-        ndarray of shape (len(Cs), m, K), float64
-            Decision values, larger for the class.
+class LiblinearOnFeatures:
+    """The reference with its features; see `Prepared`.
 
-        Raises
-        ------
-        EvaluationError
-            If a class has no positive or no negative row.
-        """
-        _check_targets(targets)
+    Parameters
+    ----------
+    features : Features
+        Of all images.
+    splits : sequence of Split
+        Of the protocol.
+    loss : {"squared_hinge", "hinge"}
+        Of a margin violation.
+    seed : int
+        As for `Liblinear`.
+    """
+
+    def __init__(self, features: Features, splits: Sequence[Split], loss: Loss, seed: int) -> None:
+        self._features = features
+        self._splits = splits
+        self._loss = loss
+        self._seed = seed
+        self._tests: dict[int, Float64] = {}
+
+    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Float64:
+        """Fit on `Split.fit`, score `Split.validation`; see `Prepared.path`."""
+        here = self._splits[split]
+        return self._scores(self._features.rows(here.fit), targets, self._features.rows(here.validation), Cs)
+
+    def train(self, split: int, targets: Targets, C: float) -> None:
+        """Fit on all training images; see `Prepared.train`."""
+        here = self._splits[split]
+        self._tests[split] = self._scores(
+            self._features.rows(here.train), targets, self._features.rows(here.test), [C]
+        )[0]
+
+    def test_scores(self) -> list[Float64]:
+        """Score the test images; see `Prepared.test_scores`."""
+        return [self._tests[split] for split in range(len(self._splits))]
+
+    def _scores(self, train: Float32, targets: Targets, other: Float32, Cs: Sequence[float]) -> Float64:
         with warnings.catch_warnings():
             # Told below, once, with the classes concerned.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -99,11 +105,3 @@ class Liblinear:
 
 def _stopped(machine: LinearSVC) -> bool:
     return bool(machine.n_iter_ >= MAX_ITERATIONS)
-
-
-def _check_targets(targets: Targets) -> None:
-    for sign, word in ((1, "positive"), (-1, "negative")):
-        empty = ~(targets == sign).any(axis=0)
-        if empty.any():
-            msg = f"class number {int(empty.argmax())} has no {word} training image"
-            raise EvaluationError(msg)

@@ -1,0 +1,145 @@
+"""The two operators and the two ways of the descent, against the objectives written down plainly."""
+
+import numpy as np
+import pytest
+
+from transferbench.evaluation.svm import operators
+from transferbench.evaluation.svm.descent import Descent
+from transferbench.evaluation.svm.objective import Costs, objectives
+from transferbench.evaluation.svm.operators import GramOperator, RowsOperator
+
+
+def problem(n=400, d=60, classes=4, seed=3, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    rows = np.maximum(rng.standard_normal((classes, d))[labels] + 1.5 * rng.standard_normal((n, d)), 0)
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    signs = np.where(labels == np.arange(classes)[:, None], 1, -1).astype(np.int8)
+    return rows, signs, (rows.astype(dtype) @ rows.T.astype(dtype) + 1).astype(dtype)
+
+
+def blocks(rows, size=64):
+    return lambda: (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def costs(loss, C, classes):
+    return Costs.of(loss, C, np.ones((classes, 2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_multiply_as_their_gram_matrix_does(dtype):
+    rows, signs, gram = problem(dtype=dtype)
+    coefficients = np.random.default_rng(0).standard_normal(signs.shape)
+    with_gram, with_rows = GramOperator(gram), RowsOperator(blocks(rows), len(rows), 1.0, np.dtype(dtype))
+    expected = coefficients @ gram.astype(np.float64)
+    np.testing.assert_allclose(with_gram.exact(coefficients), expected, rtol=1e-10)
+    np.testing.assert_allclose(with_rows.exact(coefficients), expected, rtol=1e-4, atol=1e-4)
+    coefficients[:, 10:] = 0
+    np.testing.assert_allclose(with_gram.exact(coefficients), coefficients @ gram, rtol=1e-6)
+    single = coefficients.astype(dtype)
+    np.testing.assert_allclose(with_rows.product(single), with_gram.product(single), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+@pytest.mark.parametrize("widest", [0, 100, 10_000])
+def test_every_way_reaches_the_certified_optimum(loss, widest):
+    _, signs, gram = problem()
+    operator = GramOperator(gram)
+    operator.widest = widest
+    descent = Descent(operator, signs, loss, tolerance=1e-6, max_rounds=1000)
+    for C in (0.01, 1.0, 20.0):
+        descent.solve(C)
+        assert (descent.gaps <= 1e-6).all()
+        np.testing.assert_allclose(descent.scores, descent.coefficients @ gram, atol=1e-8)
+        other = Descent(GramOperator(gram), signs, loss, tolerance=1e-9)
+        other.solve(C)
+        lower = objectives(other.scores, other.coefficients, signs, costs(loss, C, 4))[0] * (1 - 1e-8)
+        assert (
+            objectives(descent.scores, descent.coefficients, signs, costs(loss, C, 4))[0] <= lower * (1 + 3e-6)
+        ).all()
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+def test_rows_in_blocks_reach_the_optimum_of_the_gram_matrix(loss):
+    rows, signs, gram = problem(n=300, d=30)
+    by_rows = Descent(RowsOperator(blocks(rows), 300, 1.0), signs, loss, tolerance=1e-5, max_rounds=2000)
+    by_gram = Descent(GramOperator(gram), signs, loss)
+    for C in (0.05, 2.0):
+        by_rows.solve(C)
+        by_gram.solve(C)
+        assert (by_rows.gaps <= 1e-5).all()
+        mine, best = (objectives(d.scores, d.coefficients, signs, costs(loss, C, 4))[0] for d in (by_rows, by_gram))
+        np.testing.assert_allclose(mine, best, rtol=3e-5)
+
+
+def test_the_dual_objective_meets_the_primal_one_at_the_optimum():
+    _, signs, gram = problem()
+    descent = Descent(GramOperator(gram), signs, "squared_hinge", tolerance=1e-10)
+    descent.solve(3.0)
+    primal, dual = objectives(descent.scores, descent.coefficients, signs, costs("squared_hinge", 3.0, 4))
+    np.testing.assert_allclose(primal, dual, rtol=1e-8)
+
+
+def test_images_with_sign_0_have_no_say_but_get_scores():
+    _, signs, gram = problem()
+    masked = signs.copy()
+    masked[1, 50:200] = 0
+    masked[2, ::3] = 0
+    together = Descent(GramOperator(gram), masked, "squared_hinge")
+    together.solve(1.0)
+    for k in range(4):
+        kept = np.flatnonzero(masked[k])
+        alone = Descent(GramOperator(gram[np.ix_(kept, kept)]), masked[k : k + 1, kept], "squared_hinge")
+        alone.solve(1.0)
+        np.testing.assert_allclose(together.coefficients[k, kept], alone.coefficients[0], atol=1e-3)
+        np.testing.assert_allclose(together.scores[k], alone.coefficients[0] @ gram[kept], atol=1e-4)
+    assert not together.coefficients[masked == 0].any()
+
+
+def test_a_warm_start_ends_where_a_cold_one_does():
+    _, signs, gram = problem()
+    warm, cold = (Descent(GramOperator(gram), signs, "squared_hinge") for _ in range(2))
+    for C in (0.01, 0.1, 1.0, 10.0):
+        warm.solve(C)
+    cold.solve(10.0)
+    np.testing.assert_allclose(warm.scores, cold.scores, atol=1e-4)
+    again = Descent(GramOperator(gram), signs, "squared_hinge")
+    again.start_from(warm.coefficients)
+    again.solve(10.0)
+    np.testing.assert_allclose(again.scores, cold.scores, atol=1e-4)
+
+
+def test_a_float32_gram_matrix_is_certified_in_float64():
+    _, signs, gram = problem(dtype=np.float32)
+    descent = Descent(GramOperator(gram), signs, "squared_hinge")
+    descent.solve(5.0)
+    scores = descent.coefficients @ gram.astype(np.float64)
+    np.testing.assert_allclose(descent.scores, scores, atol=1e-9)
+    assert (descent.gaps <= 1e-5).all()
+
+
+def test_a_sweep_never_makes_the_dual_worse():
+    rows, signs, gram = problem()
+    for operator in (GramOperator(gram), RowsOperator(blocks(rows), len(rows), 1.0, np.dtype(np.float64))):
+        coefficients, scores = np.zeros(signs.shape), np.zeros(signs.shape)
+        constants = costs("hinge", 1.0, 4)
+        before = np.full(4, -np.inf)
+        for _ in range(4):
+            operator.sweep(signs, coefficients, scores, constants)
+            dual = objectives(scores, coefficients, signs, constants)[1]
+            assert (dual >= before - 1e-6).all()
+            before = dual
+
+
+def test_block_size_does_not_matter_to_the_optimum(monkeypatch):
+    _, signs, gram = problem(n=100)
+    monkeypatch.setattr(operators, "_BLOCK", 7)
+    operator = GramOperator(gram)
+    operator.widest = 0
+    small = Descent(operator, signs, "hinge", max_rounds=2000, tolerance=1e-7)
+    small.solve(1.0)
+    whole = Descent(GramOperator(gram), signs, "hinge", tolerance=1e-9)
+    whole.solve(1.0)
+    np.testing.assert_allclose(
+        *(objectives(d.scores, d.coefficients, signs, costs("hinge", 1.0, 4))[0] for d in (small, whole)), rtol=1e-6
+    )

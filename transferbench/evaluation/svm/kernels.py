@@ -1,0 +1,500 @@
+"""Inner loops of the descent: steps on one class's coefficients, the class finished in cache, and the Gram's own moves.
+
+Vectors of one class run over images: ``y`` int8 signs (0: image left out), ``b`` signed coefficients y a, ``f`` scores
+K b. ``ridge``, ``upper`` and ``loss`` hold the constants of `Costs` for one class: index 0 negative, 1 positive. Scores
+and coefficients are float64 whatever the type of the Gram matrix, so rounding does not build up over many small steps.
+Upper-case names stand for the same arrays of several classes, the classes first; ``first`` and ``last`` bound the
+classes that a thread works on.
+"""
+
+import numpy as np
+
+from transferbench.evaluation.svm.compiled import compiled
+
+
+@compiled
+def relative_gap(y, b, f, loss, ridge, squared):
+    """Return (primal - dual) / primal and the primal objective; see `Costs`."""
+    square = 0.0
+    linear = 0.0
+    ridges = 0.0
+    losses = 0.0
+    for i in range(y.shape[0]):
+        if y[i] == 0:
+            continue
+        side = 1 if y[i] > 0 else 0
+        square += b[i] * f[i]
+        linear += y[i] * b[i]
+        ridges += ridge[side] * b[i] * b[i]
+        violation = 1.0 - y[i] * f[i]
+        if violation > 0.0:
+            losses += loss[side] * (violation * violation if squared else violation)
+    primal = 0.5 * square + losses
+    return (primal - linear + 0.5 * square + 0.5 * ridges) / primal if primal > 0.0 else 0.0, primal
+
+
+@compiled
+def rescale(y, b, f, ridge, upper):
+    """Multiply a solution for another C by the factor that is best for the dual; the start of a warm start."""
+    linear = 0.0
+    curvature = 0.0
+    largest = 1e300
+    for i in range(y.shape[0]):
+        if b[i] != 0.0:
+            side = 1 if y[i] > 0 else 0
+            linear += y[i] * b[i]
+            curvature += b[i] * (f[i] + ridge[side] * b[i])
+            largest = min(largest, upper[side] / abs(b[i]))
+    if curvature > 0.0:
+        factor = min(linear / curvature, largest)
+        for i in range(y.shape[0]):
+            b[i] *= factor
+            f[i] *= factor
+
+
+@compiled
+def sweep(gram, first, y, b, f, ridge, upper):
+    """Minimise over each coefficient in turn, once; return how many moved.
+
+    `gram` is a block of rows whose image i stands in column ``first + i``; all vectors belong to the block's images.
+    """
+    n = y.shape[0]
+    moved = 0
+    for i in range(n):
+        if y[i] == 0:
+            continue
+        side = 1 if y[i] > 0 else 0
+        a = y[i] * b[i]
+        curvature = gram[i, first + i] + ridge[side]
+        if curvature <= 0.0:
+            continue
+        new = min(max(a - (y[i] * f[i] - 1.0 + ridge[side] * a) / curvature, 0.0), upper[side])
+        if new != a:
+            step = y[i] * (new - a)
+            b[i] = y[i] * new
+            row = gram[i, first : first + n]
+            factor = gram.dtype.type(step)
+            for j in range(n):
+                f[j] += factor * row[j]
+            moved += 1
+    return moved
+
+
+@compiled
+def aim(y, b, f, ridge, upper, residual, search, step, gain):
+    """Begin conjugate gradients on the coefficients that are free to move; return the residual's square.
+
+    Not free are those at a bound that the gradient pushes against. `search` is 0 for them from here on.
+    """
+    square = 0.0
+    for i in range(y.shape[0]):
+        step[i] = 0.0
+        gain[i] = 0.0
+        residual[i] = 0.0
+        if y[i] != 0:
+            side = 1 if y[i] > 0 else 0
+            a = y[i] * b[i]
+            slope = y[i] * f[i] - 1.0 + ridge[side] * a
+            if not ((a <= 0.0 and slope >= 0.0) or (a >= upper[side] and slope <= 0.0)):
+                residual[i] = -y[i] * slope
+        search[i] = residual[i]
+        square += residual[i] * residual[i]
+    return square
+
+
+@compiled
+def conjugate(y, ridge, residual, search, product, step, gain, square):
+    """Make one step of conjugate gradients, given ``product = K search``; return the residual's new square, or -1.
+
+    `step` is the change of b so far and `gain` = K step that of f. -1: the matrix is singular in this direction.
+    """
+    n = y.shape[0]
+    curvature = 0.0
+    for i in range(n):
+        if search[i] != 0.0:
+            curvature += search[i] * (product[i] + ridge[1 if y[i] > 0 else 0] * search[i])
+    if curvature <= 1e-30:
+        return -1.0
+    length = square / curvature
+    new = 0.0
+    for i in range(n):
+        gain[i] += length * product[i]
+        if search[i] != 0.0 or residual[i] != 0.0:
+            step[i] += length * search[i]
+            residual[i] -= length * (product[i] + ridge[1 if y[i] > 0 else 0] * search[i])
+            new += residual[i] * residual[i]
+    ratio = new / square
+    for i in range(n):
+        if residual[i] != 0.0 or search[i] != 0.0:
+            search[i] = residual[i] + ratio * search[i]
+    return new
+
+
+@compiled
+def clip(y, b, upper, step, correction):
+    """Shorten a step where it leaves the bounds, by `correction`; return how many coefficients that concerns."""
+    clipped = 0
+    for i in range(y.shape[0]):
+        correction[i] = 0.0
+        if step[i] != 0.0:
+            side = 1 if y[i] > 0 else 0
+            a = y[i] * (b[i] + step[i])
+            inside = min(max(a, 0.0), upper[side])
+            if inside != a:
+                correction[i] = y[i] * (inside - a)
+                step[i] += y[i] * (inside - a)
+                clipped += 1
+    return clipped
+
+
+@compiled
+def move(y, b, f, ridge, upper, step, gain):
+    """Go along a step as far as the dual improves, at most all the way."""
+    slope = 0.0
+    curvature = 0.0
+    for i in range(y.shape[0]):
+        if step[i] != 0.0:
+            side = 1 if y[i] > 0 else 0
+            slope += step[i] * (f[i] - y[i] + ridge[side] * b[i])
+            curvature += step[i] * (gain[i] + ridge[side] * step[i])
+    if slope >= 0.0:
+        return
+    length = min(1.0, -slope / curvature) if curvature > 0.0 else 1.0
+    for i in range(y.shape[0]):
+        f[i] += length * gain[i]
+        if step[i] != 0.0:
+            side = 1 if y[i] > 0 else 0
+            b[i] = y[i] * min(max(y[i] * (b[i] + length * step[i]), 0.0), upper[side])
+
+
+@compiled
+def aim_primal(y, b, f, loss, residual):
+    """Fill `residual` with minus the primal gradient, as coefficients; for the squared hinge. Return the objective.
+
+    The gradient is w - X'c with c = 2 loss y max(0, 1 - y f). Because c is feasible for the dual, half the gradient's
+    square is the duality gap between w and c, whatever the signs of b.
+    """
+    square = 0.0
+    losses = 0.0
+    for i in range(y.shape[0]):
+        residual[i] = -b[i]
+        square += b[i] * f[i]
+        violation = 1.0 - y[i] * f[i]
+        if y[i] != 0 and violation > 0.0:
+            factor = loss[1 if y[i] > 0 else 0]
+            losses += factor * violation * violation
+            residual[i] += 2.0 * factor * violation * y[i]
+    return 0.5 * square + losses
+
+
+@compiled
+def conjugate_primal(y, f, loss, residual, search, image, step, gain, square):
+    """Make one step of conjugate gradients on the Newton system, with ``image = K search``."""
+    curvature = 0.0
+    for i in range(y.shape[0]):
+        curvature += search[i] * image[i]
+        if y[i] != 0 and y[i] * f[i] < 1.0:
+            curvature += 2.0 * loss[1 if y[i] > 0 else 0] * image[i] * image[i]
+    if curvature <= 0.0:
+        return
+    length = square / curvature
+    for i in range(y.shape[0]):
+        step[i] += length * search[i]
+        gain[i] += length * image[i]
+        residual[i] -= length * search[i]
+        if y[i] != 0 and y[i] * f[i] < 1.0:
+            residual[i] -= length * 2.0 * loss[1 if y[i] > 0 else 0] * image[i]
+
+
+@compiled
+def move_primal(y, b, f, loss, step, gain):
+    """Go along a Newton step to the minimum of the primal, a piecewise quadratic of one variable."""
+    start = 0.0
+    bend = 0.0
+    for i in range(y.shape[0]):
+        start += b[i] * gain[i]
+        bend += step[i] * gain[i]
+    length = 1.0
+    low = 0.0
+    high = 1e300
+    for _ in range(30):
+        slope = start + length * bend
+        curvature = bend
+        for i in range(y.shape[0]):
+            violation = 1.0 - y[i] * (f[i] + length * gain[i])
+            if y[i] != 0 and violation > 0.0:
+                factor = 2.0 * loss[1 if y[i] > 0 else 0]
+                slope -= factor * violation * y[i] * gain[i]
+                curvature += factor * gain[i] * gain[i]
+        if slope > 0.0:
+            high = length
+        else:
+            low = length
+        if curvature <= 0.0:
+            break
+        new = length - slope / curvature
+        if not low < new < high:
+            new = 0.5 * (low + high) if high < 1e300 else 2.0 * length
+        if abs(new - length) <= 1e-6 * length:
+            length = new
+            break
+        length = new
+    for i in range(y.shape[0]):
+        b[i] += length * step[i]
+        f[i] += length * gain[i]
+
+
+@compiled
+def to_dual(y, b, f, margin):
+    """Keep the coefficients that the dual allows, of images not beyond their margin by more than `margin`."""
+    for i in range(y.shape[0]):
+        if y[i] * b[i] <= 0.0 or y[i] * f[i] >= 1.0 + margin:
+            b[i] = 0.0
+
+
+@compiled
+def candidates(y, b, f, upper, margin, index):
+    """List the images whose coefficient may still move in `index`; return how many.
+
+    Left out are those at a bound with their margin more than `margin` on the right side of 1.
+    """
+    m = 0
+    for i in range(y.shape[0]):
+        if y[i] == 0:
+            continue
+        slope = y[i] * f[i] - 1.0
+        a = y[i] * b[i]
+        if (a > 0.0 or slope < margin) and (a < upper[1 if y[i] > 0 else 0] or slope > -margin):
+            index[m] = i
+            m += 1
+    return m
+
+
+@compiled
+def width(y, b, f, upper, margin):
+    """Count the images that matter: not beyond their margin by more than `margin`, nor held at an upper bound."""
+    count = 0
+    for i in range(y.shape[0]):
+        if y[i] != 0:
+            slope = y[i] * f[i] - 1.0
+            if slope < margin and (y[i] * b[i] < upper[1 if y[i] > 0 else 0] or slope > -margin):
+                count += 1
+    return count
+
+
+@compiled
+def _multiply(gram, vector, product):
+    m = vector.shape[0]
+    for i in range(m):
+        row = gram[i]
+        total = vector[0] * row[0]
+        for j in range(1, m):
+            total += vector[j] * row[j]
+        product[i] = total
+
+
+@compiled
+def _finish_small(gram, y, b, f, loss, ridge, upper, squared, target, rounds):
+    """Solve for a few images whose Gram matrix stays in cache: sweeps find the bounds, conjugate gradients the rest."""
+    m = y.shape[0]
+    search = np.empty(m, gram.dtype)
+    product = np.empty(m, gram.dtype)
+    residual = np.empty(m, np.float64)
+    step = np.empty(m, np.float64)
+    gain = np.empty(m, np.float64)
+    for _ in range(rounds):
+        for _ in range(3):
+            if sweep(gram, 0, y, b, f, ridge, upper) == 0:
+                break
+        # The gap within these images alone: outside them nothing moves.
+        gap = 0.0
+        for i in range(m):
+            side = 1 if y[i] > 0 else 0
+            violation = 1.0 - y[i] * f[i]
+            a = y[i] * b[i]
+            gap += a * (0.5 * ridge[side] * a - violation)
+            if violation > 0.0:
+                gap += loss[side] * (violation * violation if squared else violation)
+        if gap <= target:
+            return
+        square = aim(y, b, f, ridge, upper, residual, search, step, gain)
+        if square == 0.0:
+            return
+        enough = 0.09 * square
+        for _ in range(20):
+            _multiply(gram, search, product)
+            square = conjugate(y, ridge, residual, search, product, step, gain, square)
+            if square <= enough:
+                break
+        if clip(y, b, upper, step, search):
+            for i in range(m):
+                if search[i] != 0.0:
+                    row = gram[i]
+                    for j in range(m):
+                        gain[j] += search[i] * row[j]
+        move(y, b, f, ridge, upper, step, gain)
+
+
+@compiled
+def finish(gram, y, b, f, loss, ridge, upper, squared, tolerance, margin, widest, rounds, first):
+    """Solve for one class, gathering the Gram matrix of the images that matter; return the relative gap reached.
+
+    Stops early when more than `widest` images matter. `f` must be exact; it is again on return, for every image.
+    `first` lists the images to begin with; if empty, they are found.
+    """
+    n = y.shape[0]
+    index = np.empty(n, np.int64)
+    gap, primal = relative_gap(y, b, f, loss, ridge, squared)
+    for number in range(rounds):
+        if gap <= tolerance:
+            break
+        if number == 0 and first.shape[0] > 0:
+            m = first.shape[0]
+            index[:m] = first
+        else:
+            m = candidates(y, b, f, upper, margin, index)
+        if m > widest or m == 0:
+            break
+        small = np.empty((m, m), gram.dtype)
+        small_y = np.empty(m, np.int8)
+        small_b = np.empty(m, np.float64)
+        small_f = np.empty(m, np.float64)
+        for p in range(m):
+            row = gram[index[p]]
+            for q in range(m):
+                small[p, q] = row[index[q]]
+            small_y[p] = y[index[p]]
+            small_b[p] = b[index[p]]
+            small_f[p] = f[index[p]]
+        _finish_small(small, small_y, small_b, small_f, loss, ridge, upper, squared, 0.3 * tolerance * primal, 6)
+        for p in range(m):
+            change = small_b[p] - b[index[p]]
+            if change != 0.0:
+                b[index[p]] = small_b[p]
+                row = gram[index[p]]
+                for j in range(n):
+                    f[j] += change * row[j]
+        gap, primal = relative_gap(y, b, f, loss, ridge, squared)
+    return gap
+
+
+@compiled
+def multiply_sparse(gram, b, f):
+    """Compute ``f = K b`` in float64, reading only the rows of coefficients that are not 0."""
+    f[:] = 0.0
+    for i in range(b.shape[0]):
+        if b[i] != 0.0:
+            row = gram[i]
+            for j in range(f.shape[0]):
+                f[j] += b[i] * row[j]
+
+
+@compiled
+def sweep_classes(gram, column, start, Y, B, F, ridge, upper, sweeps, first, last, change):
+    """Sweep over a block of images, `start` and up, for classes `first` to `last`.
+
+    `gram` holds the block's rows, the block itself beginning at `column`. The coefficients move, and `change` tells by
+    how much; the scores are left to the caller, who changes those of all images with one matrix product.
+    """
+    m = gram.shape[0]
+    f = np.empty(m, np.float64)
+    before = np.empty(m, np.float64)
+    for k in range(first, last):
+        y = Y[k][start : start + m]
+        b = B[k][start : start + m]
+        f[:] = F[k][start : start + m]
+        before[:] = b
+        for _ in range(sweeps):
+            if sweep(gram, column, y, b, f, ridge[k], upper[k]) == 0:
+                break
+        for i in range(m):
+            change[k, i] = b[i] - before[i]
+
+
+@compiled
+def aim_classes(Y, B, F, ridge, upper, residual, search, step, gain, square, first, last):
+    """`aim` for many classes."""
+    for k in range(first, last):
+        square[k] = aim(Y[k], B[k], F[k], ridge[k], upper[k], residual[k], search[k], step[k], gain[k])
+
+
+@compiled
+def conjugate_classes(Y, ridge, residual, search, product, step, gain, square, first, last):
+    """`conjugate` for many classes; one that has ended (square <= 0) stays as it is."""
+    for k in range(first, last):
+        if square[k] > 0.0:
+            square[k] = conjugate(Y[k], ridge[k], residual[k], search[k], product[k], step[k], gain[k], square[k])
+        if square[k] <= 0.0:
+            search[k, :] = 0.0
+
+
+@compiled
+def clip_classes(Y, B, upper, step, correction, clipped, first, last):
+    """`clip` for many classes."""
+    for k in range(first, last):
+        clipped[k] = clip(Y[k], B[k], upper[k], step[k], correction[k])
+
+
+@compiled
+def move_classes(Y, B, F, ridge, upper, step, gain, first, last):
+    """`move` for many classes."""
+    for k in range(first, last):
+        move(Y[k], B[k], F[k], ridge[k], upper[k], step[k], gain[k])
+
+
+@compiled
+def gather(matrix, rows, columns, first, last, out):
+    """Copy ``matrix[rows][:, columns]`` for rows `first` to `last` without a copy in between."""
+    for i in range(first, last):
+        row = matrix[rows[i]]
+        for j in range(columns.shape[0]):
+            out[i, j] = row[columns[j]]
+
+
+@compiled
+def mirror(matrix, first, last):
+    """Copy what stands below the diagonal above it, tile by tile, for the columns of tile rows `first` to `last`."""
+    n = matrix.shape[0]
+    for tile in range(first, last):
+        top = tile * 64
+        for left in range(0, top + 64, 64):
+            for i in range(top, min(top + 64, n)):
+                for j in range(left, min(left + 64, i)):
+                    matrix[j, i] = matrix[i, j]
+
+
+@compiled
+def aim_primal_classes(Y, B, F, loss, residual, objective, first, last):
+    """`aim_primal` for many classes."""
+    for k in range(first, last):
+        objective[k] = aim_primal(Y[k], B[k], F[k], loss[k], residual[k])
+
+
+@compiled
+def conjugate_primal_classes(Y, F, loss, residual, search, image, step, gain, square, first, last):
+    """`conjugate_primal` for many classes; one that has ended (square 0) stays as it is."""
+    for k in range(first, last):
+        if square[k] > 0.0:
+            conjugate_primal(Y[k], F[k], loss[k], residual[k], search[k], image[k], step[k], gain[k], square[k])
+
+
+@compiled
+def turn_classes(residual, product, search, image, square, enough, first, last):
+    """Choose the next conjugate direction, given ``product = K residual``; set `square` to 0 where it is enough."""
+    for k in range(first, last):
+        if square[k] > 0.0:
+            new = 0.0
+            for i in range(residual.shape[1]):
+                new += residual[k, i] * product[k, i]
+            ratio = new / square[k]
+            for i in range(residual.shape[1]):
+                search[k, i] = residual[k, i] + ratio * search[k, i]
+                image[k, i] = product[k, i] + ratio * image[k, i]
+            square[k] = new if new > enough[k] else 0.0
+
+
+@compiled
+def move_primal_classes(Y, B, F, loss, step, gain, first, last):
+    """`move_primal` for many classes."""
+    for k in range(first, last):
+        move_primal(Y[k], B[k], F[k], loss[k], step[k], gain[k])

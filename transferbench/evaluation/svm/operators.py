@@ -1,0 +1,206 @@
+"""Two ways of multiplying by a Gram matrix: with the matrix itself, or with rows of features that come in blocks."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transferbench.evaluation.svm import kernels
+from transferbench.evaluation.svm.objective import Costs, Signs
+from transferbench.evaluation.svm.threads import each, in_ranges
+from transferbench.types import Float32, Float64, Int64
+
+Matrix = NDArray[np.floating[Any]]
+_BLOCK = 256
+_SWEEPS = 3
+# Above this part of coefficients that are not 0, a matrix product beats reading single rows.
+_DENSE = 0.1
+
+
+class Operator(Protocol):
+    """K, known by what it does to coefficients; all arrays have classes first."""
+
+    n: int
+    dtype: np.dtype[Any]
+    widest: int
+
+    def product(self, coefficients: Matrix) -> Matrix:
+        """Map (k, n) coefficients of type `dtype` to their product with K, in that type."""
+
+    def exact(self, coefficients: Float64) -> Float64:
+        """Map (k, n) coefficients to their product with K, summed in float64."""
+
+    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
+        """Minimise over one block of images after the other, changing coefficients and scores in place."""
+
+    def finish(
+        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
+    ) -> float:
+        """Solve for class `k` of `costs` alone, as long as at most `widest` images matter; return its relative gap.
+
+        `first` lists the images to begin with; if empty, they are found.
+        """
+
+
+class GramOperator:
+    """The Gram matrix in memory.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (n, n), float32 or float64
+        Symmetric, the square of ``intercept_scaling`` added to every entry. Rows of different classes should be mixed:
+        a block of consecutive rows then speaks for all.
+    """
+
+    def __init__(self, gram: Matrix) -> None:
+        self.gram = gram
+        self.n = len(gram)
+        self.dtype = gram.dtype
+        self.widest = max(512, min(self.n // 2, 2048))
+
+    def product(self, coefficients: Matrix) -> Matrix:
+        """Multiply; see `Operator.product`."""
+        result: Matrix = coefficients @ self.gram
+        return result
+
+    def exact(self, coefficients: Float64) -> Float64:
+        """Multiply in float64; see `Operator.exact`."""
+        result = np.zeros_like(coefficients)
+        dense = np.count_nonzero(coefficients, axis=1) > _DENSE * self.n
+        each(
+            np.flatnonzero(~dense),
+            lambda k: kernels.multiply_sparse(self.gram, coefficients[k], result[k]),
+        )
+        if dense.any():
+            chosen = coefficients[dense]
+            total = np.zeros_like(chosen)
+            for start in range(0, self.n, _BLOCK):
+                block = slice(start, start + _BLOCK)
+                total += chosen[:, block] @ self.gram[block].astype(np.float64)
+            result[dense] = total
+        return result
+
+    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
+        """Sweep; see `Operator.sweep`."""
+        for start in range(0, self.n, _BLOCK):
+            rows = self.gram[start : start + _BLOCK]
+            change = _sweep_block(rows, start, start, signs, coefficients, scores, costs)
+            scores += change @ rows
+
+    def finish(
+        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
+    ) -> float:
+        """Solve for one class; see `Operator.finish`."""
+        constants = (costs.loss[k], costs.ridge[k], costs.upper[k], costs.squared)
+        return float(kernels.finish(self.gram, sign, b, f, *constants, tolerance, MARGIN, self.widest, 60, first))
+
+
+MARGIN = 0.05
+"""How far beyond its margin an image may be and still matter when a class is finished. Only speed depends on it."""
+
+
+class RowsOperator:
+    """Rows of features, block by block: the way when n is too large for a Gram matrix, or when rows are short.
+
+    Parameters
+    ----------
+    blocks : callable
+        Gives the same blocks of consecutive rows at every call, each (up to a few hundred, d), float32; they need not
+        be in memory at the same time.
+    n : int
+        Number of rows.
+    bias : float
+        ``intercept_scaling``.
+    dtype : dtype, optional
+        Of the products; float32 if not given.
+    """
+
+    widest = 0
+
+    def __init__(
+        self, blocks: Callable[[], Iterable[Float32]], n: int, bias: float, dtype: np.dtype[Any] | None = None
+    ) -> None:
+        self._blocks = blocks
+        self.n = n
+        self._square = bias * bias
+        self.dtype = np.dtype(np.float32) if dtype is None else dtype
+
+    def weights(self, coefficients: Matrix) -> Matrix:
+        """Sum the rows, weighted.
+
+        Parameters
+        ----------
+        coefficients : ndarray of shape (k, n), float32 or float64
+            Of every row.
+
+        Returns
+        -------
+        ndarray of shape (k, d)
+            The weight vectors, in the type of `coefficients`.
+        """
+        total: Matrix | None = None
+        for start, block in self._numbered():
+            part = coefficients[:, start : start + len(block)] @ block.astype(coefficients.dtype, copy=False)
+            total = part if total is None else np.add(total, part, out=total)
+        if total is None:
+            msg = "there are no rows"
+            raise ValueError(msg)
+        return total
+
+    def product(self, coefficients: Matrix) -> Matrix:
+        """Multiply; see `Operator.product`."""
+        return self._scores(self.weights(coefficients), coefficients)
+
+    def exact(self, coefficients: Float64) -> Float64:
+        """Multiply in float64; see `Operator.exact`."""
+        result: Float64 = self._scores(self.weights(coefficients), coefficients).astype(np.float64, copy=False)
+        return result
+
+    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
+        """Sweep; see `Operator.sweep`."""
+        weights = self.weights(coefficients.astype(self.dtype))
+        bias = coefficients.sum(axis=1)
+        for start, block in self._numbered():
+            here = slice(start, start + len(block))
+            block = block.astype(self.dtype, copy=False)  # noqa: PLW2901 - the same rows
+            scores[:, here] = weights @ block.T + (self._square * bias)[:, None]
+            gram = block @ block.T + self.dtype.type(self._square)
+            change = _sweep_block(gram, 0, start, signs, coefficients, scores, costs)
+            weights += change @ block
+            bias += change.sum(axis=1, dtype=np.float64)
+        scores[:] = self._scores(weights, coefficients)
+
+    def finish(
+        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, first: Int64
+    ) -> float:
+        """Refuse: there is no Gram matrix to gather from, as `widest` says; see `Operator.finish`."""
+        raise NotImplementedError
+
+    def _scores(self, weights: Matrix, coefficients: Matrix) -> Matrix:
+        result = np.empty((len(weights), self.n), weights.dtype)
+        for start, block in self._numbered():
+            np.matmul(weights, block.T.astype(weights.dtype, copy=False), out=result[:, start : start + len(block)])
+        result += (self._square * coefficients.sum(axis=1, dtype=np.float64))[:, None].astype(weights.dtype)
+        return result
+
+    def _numbered(self) -> Iterable[tuple[int, Float32]]:
+        start = 0
+        for block in self._blocks():
+            yield start, block
+            start += len(block)
+
+
+def _sweep_block(
+    gram: Matrix, column: int, start: int, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs
+) -> Matrix:
+    change = np.empty((len(signs), len(gram)), gram.dtype)
+    arrays = (signs, coefficients, scores, costs.ridge, costs.upper)
+    work = partial(_sweep_part, gram, column, start, arrays, change)
+    in_ranges(len(signs), work)
+    return change
+
+
+def _sweep_part(gram: Matrix, column: int, start: int, arrays: Any, change: Matrix, first: int, last: int) -> None:
+    kernels.sweep_classes(gram, column, start, *arrays, _SWEEPS, first, last, change)
