@@ -117,7 +117,9 @@ def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as problem:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        who = "another process"
+        with suppress(OSError):  # not written yet, or gone with the lock in this moment
+            who = holder.read_text(encoding="utf-8") or who
         msg = (
             f"{what} is being written by {who}.\n  Where: {folder}\n"
             "  Wait until it has finished, then run the command again."

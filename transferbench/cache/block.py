@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -214,8 +213,8 @@ class Block:
         """
         with writer_lock(self.folder, f"the manifest of the block {self.folder.name}", timeout_s=_FINISH_TIMEOUT_S):
             if not self.is_complete():
+                # The claims' files stay: others may be about to ask for one.
                 self._publish_manifest(environment)
-                rmtree(self.folder / _CLAIMS, ignore_errors=True)
 
     def _publish_manifest(self, environment: dict[str, str]) -> None:
         sweep(self.folder)
