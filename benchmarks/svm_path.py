@@ -205,8 +205,7 @@ KEPT = ("n", "d", "classes", "cs", "reference_classes", "overlap", "seed")
 def compare(options: argparse.Namespace) -> dict:
     import tempfile
 
-    from transferbench.environment import describe
-    from transferbench.evaluation.svm.threads import cores
+    from transferbench.environment import cores, describe
 
     with tempfile.TemporaryDirectory() as folder:
         mine, my_scores = side("ours", options, folder)

@@ -23,7 +23,7 @@ def describe() -> dict[str, str]:
         "transferbench": transferbench.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": str(_cores()),
+        "cores": str(cores()),
     }
     for package in _PACKAGES:
         try:
@@ -57,6 +57,12 @@ def git_commit() -> str | None:
     return done.stdout.strip()
 
 
-def _cores() -> int:
-    """Count the cores this process may use; a container or `taskset` can allow fewer than the machine has."""
+def cores() -> int:
+    """Count the cores this process may use.
+
+    Returns
+    -------
+    int
+        A container or ``taskset`` can allow fewer than the machine has.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

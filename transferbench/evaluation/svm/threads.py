@@ -1,21 +1,11 @@
 """All cores on the classes: the compiled loops hold no Python lock, so threads share the arrays without a copy."""
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
-
-def cores() -> int:
-    """Count the cores this process may use.
-
-    Returns
-    -------
-    int
-        A container or ``taskset`` can allow fewer than the machine has.
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from transferbench.environment import cores
 
 
 def in_ranges(n: int, work: Callable[[int, int], Any]) -> None:
