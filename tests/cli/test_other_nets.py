@@ -23,7 +23,7 @@ features:
   scales: [32]
   flip: false
 aggregate: {kind: stack, l2: both}
-svm: {loss: squared_hinge, C: [1]}
+svm: {loss: squared_hinge, C: [1], selection: validation}
 claims: null
 """
 
