@@ -64,6 +64,27 @@ def test_extraction_that_was_killed_resumes_and_ends_with_the_same_bytes(tb, tmp
     assert not list(tb.home.rglob("*.tmp-*"))
 
 
+def test_a_checkpoint_of_a_run_that_goes_on_can_be_imported_and_used(tb, tmp_path):
+    with tb.start(*PRETRAIN) as process:
+        wait_for(lambda: list(tb.home.glob("runs/*/checkpoint-00001.pt")), process)
+        (found,) = tb.home.glob("runs/*/checkpoint-00001.pt")
+        data = found.read_bytes()
+        process.send_signal(signal.SIGKILL)
+    (tmp_path / "early.pt").write_bytes(data)
+    imported = tb("weights", "import", "early.pt", "--format", "run", "--json")
+    assert imported.code == 0, imported.err
+    shown = tb("weights", "show", "early", "--json").json()
+    assert shown["origin"]["epoch"] == 1
+    assert (shown["net"]["name"], shown["net"]["width"]) == ("A", 0.125)
+    assert tb("weights", "verify", "early").code == 0
+    used = tb("extract", "--dataset", "digits", "--net", "A", "--weights", "early", "--scales", "64", "--no-flip")
+    assert used.code == 0, used.err
+    (tmp_path / "broken.pt").write_bytes(data[:-1])
+    refused = tb("weights", "import", "broken.pt", "--format", "run")
+    assert refused.code == 1
+    assert "broken.pt: is damaged or no checkpoint of tb pretrain: its hash is wrong" in refused.err
+
+
 def shards(home):
     return {path.relative_to(home): path.read_bytes() for path in home.rglob("rows-*")}
 

@@ -161,6 +161,14 @@ def _train(run: Run, recipe: PretrainRecipe, source: Source, device: str, progre
     progress.say(
         f"pretraining {spec} on {len(training_ids)} images of {recipe.dataset} for {recipe.epochs} epochs on {chosen}"
     )
+    origin: dict[str, Any] = {"kind": "run", "recipe": run.name, "run": run.folder.name, "training": to_dict(recipe)}
+    origin |= {"limit": source.limit} if source.limit is not None else {}
+    about = {
+        "net": asdict(spec),
+        "preprocessing": asdict(preprocessing),
+        "classes": list(source.labels.classes),
+        "origin": origin,
+    }
     history = train(
         Classifier(net, preprocessing),
         RescaledImages(source, training_ids, recipe.short_side, recipe.interpolation),
@@ -169,16 +177,10 @@ def _train(run: Run, recipe: PretrainRecipe, source: Source, device: str, progre
         folder=run.folder,
         device=chosen,
         progress=progress,
+        about=about,
     )
     lines = [asdict(line) for line in history]
-    origin = {
-        "kind": "run",
-        "recipe": run.name,
-        "run": run.folder.name,
-        "held_out_accuracy": history[-1].accuracy,
-        "training": to_dict(recipe),
-    }
-    origin |= {"limit": source.limit} if source.limit is not None else {}
+    origin["held_out_accuracy"] = history[-1].accuracy
     save_weights(run.weights, stamped(from_net(net, preprocessing, source.labels.classes, origin)))
     document = {
         "format": "transferbench.run",

@@ -16,6 +16,7 @@ from transferbench.nets.header import ClassOrder, WeightsHeader, read_header
 from transferbench.nets.known import KNOWN, KnownWeights
 from transferbench.pipeline.runs import finished_weights
 from transferbench.progress import Progress
+from transferbench.types import NetSpec, Preprocessing
 
 OWN_FORMAT = "run"
 """Weights files of this program; every other format is a key of `transferbench.nets.importers.FORMATS`."""
@@ -460,10 +461,36 @@ def _own(file: Path, net: str | None) -> Any:
 
     path = file / "weights.safetensors" if file.is_dir() else file
     if file.is_dir() and not path.is_file():
-        msg = f"{file}: has no weights.safetensors, so this run is not finished; go on with it by tb pretrain"
+        msg = (
+            f"{file}: has no weights.safetensors, so this run is not finished. Go on with it by tb pretrain, or import "
+            "one of its checkpoint-*.pt"
+        )
         raise WeightsError(msg)
-    weights = load_weights(path)
+    weights = _of_checkpoint(path) if path.suffix == ".pt" else load_weights(path)
     if net not in {None, weights.header.net.name}:
         msg = f"{path}: holds {weights.header.net}, not net {net}"
         raise WeightsError(msg)
     return weights
+
+
+def _of_checkpoint(path: Path) -> Any:
+    """Take the weights out of a pretraining that is still going on."""
+    from transferbench.nets.importing import stamped
+    from transferbench.nets.modules import VGG
+    from transferbench.nets.weights import from_net
+    from transferbench.training.checkpoint import read_checkpoint
+
+    state = read_checkpoint(path)
+    try:
+        if state is None:
+            msg = "its hash is wrong"
+            raise ValueError(msg)
+        about, newest = state["about"], state["history"][-1]
+        net = VGG(NetSpec(**about["net"]))
+        net.load_state_dict({key.removeprefix("net."): tensor for key, tensor in state["net"].items()})
+        preprocessing = Preprocessing.from_dict(about["preprocessing"])
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as problem:
+        msg = f"{path}: is damaged or no checkpoint of tb pretrain: {problem}"
+        raise WeightsError(msg) from problem
+    origin = {**about["origin"], "epoch": newest["epoch"], "held_out_accuracy": newest["accuracy"]}
+    return stamped(from_net(net, preprocessing, tuple(about["classes"]), origin))

@@ -59,7 +59,7 @@ def newest_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None
     """
     found = _all(folder)
     for _, path in reversed(found):
-        state = _read(path)
+        state = read_checkpoint(path)
         if state is not None:
             return state
         progress.say(f"{path} is damaged; going back to the checkpoint before it")
@@ -81,15 +81,19 @@ def remove_checkpoints(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _path(folder: Path, epoch: int) -> Path:
-    return folder / f"checkpoint-{epoch:05d}.pt"
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read one checkpoint; nothing in it is run.
 
+    Parameters
+    ----------
+    path : Path
+        As `save_checkpoint` named it, or a copy.
 
-def _all(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(path.stem.removeprefix("checkpoint-")), path) for path in folder.glob("checkpoint-*.pt"))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
+    Returns
+    -------
+    dict or None
+        None if the file is damaged or no checkpoint.
+    """
     data = path.read_bytes()
     head = len(_MAGIC) + _DIGEST_BYTES
     # torch.load does not check the CRCs of its own container, so a flipped bit would load silently.
@@ -100,3 +104,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (RuntimeError, pickle.UnpicklingError):
         return None
     return state
+
+
+def _path(folder: Path, epoch: int) -> Path:
+    return folder / f"checkpoint-{epoch:05d}.pt"
+
+
+def _all(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(path.stem.removeprefix("checkpoint-")), path) for path in folder.glob("checkpoint-*.pt"))

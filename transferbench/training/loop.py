@@ -112,6 +112,7 @@ def train(
     folder: Path,
     device: str,
     progress: Progress,
+    about: dict[str, Any] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train a classifier in place, going on from the newest checkpoint if there is one.
 
@@ -129,6 +130,8 @@ def train(
         A torch device.
     progress : Progress
         Told after every step.
+    about : dict, optional
+        Plain values kept in every checkpoint, so that it says by itself what net it holds.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def train(
                 task.advance(note=f"loss {loss:.3f}" + (f", held-out {history[-1].accuracy:.1%}" if history else ""))
             accuracy = held_out_accuracy(net, held_out, options, device)
             history.append(Epoch(epoch=epoch + 1, loss=total / len(images), accuracy=accuracy, learning_rate=rate))
-            _save(net, optimiser, folder, history)
+            _save(net, optimiser, folder, history, about or {})
     return tuple(history)
 
 
@@ -233,12 +236,19 @@ def _step(net: nn.Module, optimiser: torch.optim.Optimizer, crops: Tensor, label
     return float(loss.item())
 
 
-def _save(net: nn.Module, optimiser: torch.optim.Optimizer, folder: Path, history: Sequence[Epoch]) -> None:
+def _save(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    folder: Path,
+    history: Sequence[Epoch],
+    about: dict[str, Any],
+) -> None:
     state: dict[str, Any] = {
         "net": net.state_dict(),
         "optimiser": optimiser.state_dict(),
         "random": torch.get_rng_state(),
         "history": [asdict(line) for line in history],
+        "about": about,
     }
     save_checkpoint(folder, len(history), state)
     table = io.StringIO()
