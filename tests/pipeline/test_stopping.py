@@ -179,6 +179,7 @@ def test_a_quick_recipe_runs_from_its_path(tb, quick_recipe):
     assert done.code == 0, done.err
     assert done.json()["recipe_name"] == "quick"
     assert done.json()["scores"][0]["dimensions"] == 256
+    assert done.json()["scores"][0]["title"] == "random weights, net A"
     assert done.json()["comparison"] is None
     assert (
         json.loads((tb.home / "results" / "quick").glob("*/result.json").__next__().read_text())["recipe_name"]

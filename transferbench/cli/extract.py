@@ -93,7 +93,7 @@ def extract(
         )
     pipeline.extract(parts, opened, device=device, progress=progress())
     rows = [
-        [part.title.split(" at ")[0], block.spec.short_side_px, len(block.ids), str(block.folder)]
+        [part.name, block.spec.short_side_px, len(block.ids), str(block.folder)]
         for part in parts
         for block in part.blocks
     ]

@@ -169,7 +169,9 @@ def _source(block: Block) -> Source:
 
 def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> VariantScore:
     nets = " & ".join(f"net {block.spec.net.name}" for part in variant.parts for block in part.blocks[:1])
-    title = f"{variant.name}, {nets}" if variant.name == PRETRAINED else variant.name
+    # A recipe may ask for random weights itself; then its own line must not call them pretrained.
+    own = "random weights" if all(part.is_random for part in variant.parts) else variant.name
+    title = f"{own}, {nets}" if variant.name == PRETRAINED else variant.name
     return VariantScore(
         name=variant.name,
         title=title,

@@ -33,18 +33,23 @@ class Part:
     blocks: tuple[Block, ...]
 
     @property
-    def title(self) -> str:
-        """What the part is, for a person."""
+    def is_random(self) -> bool:
+        """Whether the net has learnt nothing."""
+        return self.weights is not None and self.weights.header.origin.get("kind") == "random"
+
+    @property
+    def name(self) -> str:
+        """Net and weights, for a person."""
         spec = self.blocks[0].spec
-        scales = ", ".join(str(block.spec.short_side_px) for block in self.blocks)
         if self.weights is None:
-            return f"raw pixels at {scales} px"
-        kind = (
-            "random weights"
-            if self.weights.header.origin.get("kind") == "random"
-            else f"weights {spec.weights_sha256[:8]}"
-        )
-        return f"{spec.net}, {kind}, at {scales} px"
+            return "raw pixels"
+        return f"{spec.net}, {'random weights' if self.is_random else f'weights {spec.weights_sha256[:8]}'}"
+
+    @property
+    def title(self) -> str:
+        """Net, weights and scales, for a person."""
+        scales = ", ".join(str(block.spec.short_side_px) for block in self.blocks)
+        return f"{self.name}{'' if self.weights is None else ','} at {scales} px"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
