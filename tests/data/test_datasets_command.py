@@ -11,11 +11,16 @@ import sys
 import tarfile
 import threading
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from sklearn.metrics import average_precision_score
+from sklearn.svm import LinearSVC
 
 from transferbench import builtin
+from transferbench.cache.store import load, stored_blocks
 from transferbench.data.record import load_record, record_names
 from transferbench.reporting.submission import Entry, write_submission
 
@@ -320,17 +325,55 @@ def test_a_trial_is_marked_everywhere(caltech101, call, tmp_path):
     assert [s["n_fit"] + s["n_validation"] + s["n_test"] for s in stored["scores"][0]["splits"]] == [12, 12, 12]
 
 
-@pytest.mark.parametrize("name", ["voc2007", "voc2012", "voc2012_action", "coco2014"])
-def test_multi_label_targets_are_extracted(name, request, call, tmp_path):
-    tree = request.getfixturevalue({"voc2012_action": "voc_action", "coco2014": "coco"}.get(name, name))
+@pytest.mark.parametrize("name", ["voc2007", "voc2012"])
+def test_the_whole_chain_runs_on_images_with_several_classes(name, request, call, tmp_path):
+    tree = request.getfixturevalue(name)
+    path = recipe(tmp_path, name)
+    result = call("run", path, "--data-dir", tree.folder, "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    first = "11-point" if name == "voc2007" else "area"
+    assert found["metric"] == f"mean average precision ({first})"
+    (split,) = found["scores"][0]["splits"]
+    values = {found["metric"]: split["value"], **dict(split["others"])}
+    kinds = ("11-point", "area", "non-interpolated")
+    assert values.keys() == {f"mean average precision ({kind})" for kind in kinds}
+    assert split["value"] == pytest.approx(sum(split["per_class"]) / len(split["per_class"]))
+    folder = Path(found["folder"])
+    assert "Average precision per class" in (folder / "report.html").read_text()
+    assert "Confusion matrix" not in (folder / "report.html").read_text()
+    assert all(metric in (folder / "report.md").read_text() for metric in values)
+    if name == "voc2007":
+        expected = precision_by_scikit_learn(tmp_path / "home" / "features", tree, split["C"])
+        assert values["mean average precision (non-interpolated)"] == pytest.approx(expected, abs=1e-6)
+
+
+def precision_by_scikit_learn(features, tree, C):
+    """Mean average precision on the test part by LinearSVC and scikit-learn's metric; difficult images left out."""
+    (stored,) = stored_blocks(features)
+    found = load(stored)
+    row = dict(zip(found.ids, found.array / np.linalg.norm(found.array, axis=1, keepdims=True), strict=True))
+    values = []
+    for k in range(len(tree.classes)):
+        train, test = ([i for i in tree.lists[part] if tree.labels[i][k]] for part in ("trainval", "test"))
+        machine = LinearSVC(C=C, tol=1e-8, max_iter=1_000_000)
+        machine.fit([row[i] for i in train], [tree.labels[i][k] for i in train])
+        truth = [tree.labels[i][k] > 0 for i in test]
+        values.append(average_precision_score(truth, machine.decision_function([row[i] for i in test])))
+    return np.mean(values)
+
+
+@pytest.mark.parametrize(("name", "n_images"), [("voc2012_action", 18), ("coco2014", 16)])
+def test_a_tree_too_small_to_judge_every_class_is_extracted_and_says_so(name, n_images, request, call, tmp_path):
+    tree = request.getfixturevalue({"voc2012_action": "voc_action", "coco2014": "coco"}[name])
     path = recipe(tmp_path, name)
     result = call("extract", "--recipe", path, "--data-dir", tree.folder, "--json")
     assert result.code == 0, result.err
-    ((block,), n_images) = (
-        json.loads(result.out),
-        {"voc2007": 36, "voc2012": 30, "voc2012_action": 18, "coco2014": 16},
-    )
-    assert block["images"] == n_images[name]
+    (block,) = json.loads(result.out)
+    assert block["images"] == n_images
+    refused = call("evaluate", "--recipe", path, "--data-dir", tree.folder)
+    assert refused.code == 1
+    assert "has no positive among 2 images to score, so its average precision is undefined" in refused.err
 
 
 def test_an_own_folder_can_be_pretrained_on_and_evaluated(call, tmp_path, photo):
