@@ -28,19 +28,19 @@ claims: null
 """
 
 
-@pytest.fixture
-def plugin(tmp_path):
-    """The example of docs/adding-a-net.md, installed: its module and the metadata that pip would write."""
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory):
+    """The example of docs/adding-a-net.md, installed by pip into a folder of its own."""
     document = (TOP / "docs" / "adding-a-net.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    (entry,) = re.findall(r'transferbench\.nets"\]\n(tiny = .*?)\n', document)
-    site = tmp_path / "site"
-    metadata = site / "tiny_net-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (site / "tiny_net.py").write_text(code)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-net\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[transferbench.nets]\n{entry.replace(chr(34), '')}\n")
+    (project,) = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
     assert len(code.splitlines()) <= 32
+    folder, site = tmp_path_factory.mktemp("plugin"), tmp_path_factory.mktemp("site")
+    (folder / "tiny_net.py").write_text(code)
+    (folder / "pyproject.toml").write_text(project)
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *offline, "--target", str(site), str(folder)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
     return site
 
 
