@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -122,24 +122,7 @@ def verify(block: StoredBlock) -> list[str]:
     list of str
         What is wrong; empty when all is right. An unfinished block is not wrong: nothing reads it.
     """
-    if block.state == "unfinished":
-        return []
-    try:
-        manifest, spec = _open(block)
-    except CacheError as problem:
-        return [str(problem)]
-    problems = []
-    ids: list[str] = []
-    for entry in manifest["shards"]:
-        try:
-            ids += _shard(block, spec, entry).ids
-        except CacheError as problem:
-            problems.append(str(problem))
-    if not problems and sha256_of(ids) != manifest["ids_sha256"]:
-        problems.append(f"{block.folder}: its ids are not those of the manifest")
-    listed = {entry["file"] for entry in manifest["shards"]}
-    strays = sorted(path.name for path in block.folder.glob("rows-*.h5") if path.name not in listed)
-    return problems + [f"{block.folder / stray}: is not in the manifest; delete it" for stray in strays]
+    return [] if block.state == "unfinished" else _read(block, lambda _shard: None)
 
 
 def load(block: StoredBlock) -> Descriptors:
@@ -163,12 +146,11 @@ def load(block: StoredBlock) -> Descriptors:
     if block.state == "unfinished":
         msg = f"{block.folder}: is not finished; run `tb extract` with the same options again"
         raise CacheError(msg)
-    if problems := verify(block):
+    shards: list[Shard] = []
+    if problems := _read(block, shards.append):
         raise CacheError("\n".join(problems))
-    manifest, spec = _open(block)
-    shards = [_shard(block, spec, entry) for entry in manifest["shards"]]
     ids = tuple(i for shard in shards for i in shard.ids)
-    return Descriptors(ids=ids, array=np.concatenate([shard.array for shard in shards]), spec=spec)
+    return Descriptors(ids=ids, array=np.concatenate([shard.array for shard in shards]), spec=spec_of(block))
 
 
 def spec_of(block: StoredBlock) -> DescriptorSpec:
@@ -353,6 +335,29 @@ def _open(block: StoredBlock) -> tuple[dict[str, Any], DescriptorSpec]:
         msg = f"{block.folder}: the folder's name does not fit the spec in it, whose key is {spec.key()[:16]}"
         raise CacheError(msg)
     return manifest, spec
+
+
+def _read(block: StoredBlock, take: Callable[[Shard], None]) -> list[str]:
+    """Read every shard once, checking every byte; hand on the good ones, return what is wrong."""
+    try:
+        manifest, spec = _open(block)
+    except CacheError as problem:
+        return [str(problem)]
+    ids: list[str] = []
+    problems = []
+    for entry in manifest["shards"]:
+        try:
+            shard = _shard(block, spec, entry)
+        except CacheError as problem:
+            problems.append(str(problem))
+        else:
+            ids += shard.ids
+            take(shard)
+    if not problems and sha256_of(ids) != manifest["ids_sha256"]:
+        problems.append(f"{block.folder}: its ids are not those of the manifest")
+    listed = {entry["file"] for entry in manifest["shards"]}
+    strays = sorted(path.name for path in block.folder.glob("rows-*.h5") if path.name not in listed)
+    return problems + [f"{block.folder / stray}: is not in the manifest; delete it" for stray in strays]
 
 
 def _shard(block: StoredBlock, spec: DescriptorSpec, entry: dict[str, Any]) -> Shard:

@@ -1,8 +1,5 @@
 """The nets as torch modules. One set of weights serves training crops (fully connected) and whole images (dense)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -185,21 +182,3 @@ def initialise(net: VGG, scheme: str, seed: int) -> None:
             else:
                 nn.init.normal_(view, std=0.01, generator=generator)
             bias.zero_()
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Switch a net to evaluation without gradients, and back.
-
-    Parameters
-    ----------
-    net : Module
-        Its training flag is restored at the end.
-    """
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        net.train(was_training)

@@ -182,7 +182,7 @@ def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress)
     with progress.task(f"extracting {part.title}", total, done=total - to_do) as task:
         waiting_since = None
         while absent := {(block, index) for block in part.blocks for index in block.absent_shards()}:
-            if _work_through(part, extractor, task):
+            if _work_through(part, absent, extractor, task):
                 waiting_since = None
                 continue
             # Other processes are at all that is left; if one of them dies, its claim is free at once.
@@ -197,8 +197,8 @@ def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress)
         block.finish({**environment.describe(), "device": extractor.device, "engine": "torch"})
 
 
-def _work_through(part: Part, extractor: "_Extractor", task: Task) -> bool:
-    """Compute every shard that nobody else is at; tell whether there was one."""
+def _work_through(part: Part, absent: set[tuple[Block, int]], extractor: "_Extractor", task: Task) -> bool:
+    """Compute every absent shard that nobody else is at; tell whether there was one."""
     worked = False
     n_shards = part.blocks[0].n_shards
     rank, world = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
@@ -206,7 +206,8 @@ def _work_through(part: Part, extractor: "_Extractor", task: Task) -> bool:
     for step in range(n_shards):
         index = (step + rank * n_shards // world) % n_shards
         with ExitStack() as held:
-            mine = [block for block in part.blocks if held.enter_context(block.claim(index))]
+            wanted = [block for block in part.blocks if (block, index) in absent]
+            mine = [block for block in wanted if held.enter_context(block.claim(index))]
             if mine:
                 extractor.shard(index, mine, task)
                 worked = True
