@@ -9,7 +9,7 @@ from transferbench import builtin
 from transferbench.documents import Document, read_document, top_level_keys
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import NET_SOURCES, OWN_DATA, dataset_names, is_net, net_names, unknown
-from transferbench.types import Interpolation, NetSpec, Scales
+from transferbench.types import REGIONS, Interpolation, NetSpec, Region, Scales
 
 TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E")
 
@@ -118,11 +118,19 @@ class NetChoice(Net):
 
 
 class FeaturesOptions(Document):
-    """What is extracted: one block of descriptors per net and scale."""
+    """What is extracted: one block of descriptors per net, scale and region."""
 
     nets: tuple[NetChoice, ...] = Field(min_length=1)
     scales: tuple[int, ...]
     flip: bool
+    regions: tuple[Region, ...] = ("image",)
+
+    @model_validator(mode="after")
+    def _regions_ascend(self) -> "FeaturesOptions":
+        if self.regions not in REGIONS:
+            msg = "regions must be [image], [box] or [image, box]"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _scales_ascend_and_reach_the_crop(self) -> "FeaturesOptions":

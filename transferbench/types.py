@@ -19,6 +19,9 @@ Int8 = NDArray[np.int8]
 UInt8 = NDArray[np.uint8]
 
 Region = Literal["image", "box"]
+REGIONS: tuple[tuple[Region, ...], ...] = (("image",), ("box",), ("image", "box"))
+"""What nets may be shown: whole images, the boxes of annotated people, or both side by side in this order."""
+
 PoolRounding = Literal["ceil", "floor"]
 ChannelOrder = Literal["RGB", "BGR"]
 Interpolation = Literal["bicubic", "bilinear"]

@@ -189,20 +189,25 @@ HEAD_PART = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2<
 
 @pytest.fixture
 def voc_action(tmp_path, photo, record) -> SimpleNamespace:
-    """People of VOC2012: objects that are no people before them, two people in one image, a fraction, parts."""
+    """People of VOC2012: objects that are no people before them, two people in one image, a fraction, parts.
+
+    Every action has positives and negatives in every part, and a person of a label 0; the test people have no labels.
+    """
     root = tmp_path / "voc" / "VOCdevkit" / "VOC2012"
     actions = ("jumping", "reading")
-    images = {part: [f"2010_{1000 * p + k:06d}" for k in range(1, 9)] for p, part in enumerate(("train", "val"), 1)}
+    sizes = {"train": 8, "val": 8, "test": 5}
+    images = {
+        part: [f"2010_{1000 * p + k:06d}" for k in range(1, n + 1)] for p, (part, n) in enumerate(sizes.items(), 1)
+    }
     (root / "Annotations").mkdir(parents=True)
     (root / "JPEGImages").mkdir()
     (root / "ImageSets" / "Action").mkdir(parents=True)
     people: dict[str, list[str]] = {}
     boxes: dict[str, tuple[int, int, int, int]] = {}
     labels: dict[str, tuple[int, ...]] = {}
-    rng = np.random.default_rng(12)
-    for part, ids in images.items():
+    for p, (part, ids) in enumerate(images.items()):
         for k, i in enumerate(ids):
-            (root / "JPEGImages" / f"{i}.jpg").write_bytes(photo(k + 200))
+            (root / "JPEGImages" / f"{i}.jpg").write_bytes(photo(20 * p + k + 200))
             objects = [voc_object("horse", (1, 1, 5, 5)), voc_object("person", (3, 4, 20, 30), parts=HEAD_PART)]
             found = {f"{i}#2": (2, 3, 20, 30)}
             if k == 0:
@@ -211,19 +216,24 @@ def voc_action(tmp_path, photo, record) -> SimpleNamespace:
             (root / "Annotations" / f"{i}.xml").write_text(person_xml(i, objects))
             boxes |= found
             people.setdefault(part, []).extend(found)
-        for person in people[part]:
-            labels[person] = tuple(int(v) for v in rng.choice([1, -1], size=2))
         lists = root / "ImageSets" / "Action"
         (lists / f"{part}.txt").write_text("".join(f"{i}\n" for i in ids))
+        if part != "test":
+            for k, person in enumerate(people[part]):
+                labels[person] = (1 if k % 2 else -1, (1, 1, -1, -1)[k % 4])
+            labels[people[part][-1]] = (0, 1)
         for a, action in enumerate(actions):
-            lines = [f"{p.replace('#', '  ')}  {labels[p][a]:2d}\n" for p in people[part]]
-            (lists / f"{action}_{part}.txt").write_text("".join(lines))
+            words = [(*p.split("#"), f"{labels[p][a]:2d}" if p in labels else "") for p in people[part]]
+            (lists / f"{action}_{part}.txt").write_text("".join("  ".join(line) + "\n" for line in words))
     parts = {
         "train": {"images": 8, "people": 9, "use": "fit"},
         "val": {"images": 8, "people": 9, "use": "choose C"},
-        "test": {"images": 5, "use": "server", "needed": False, "labelled": False, "verified": False},
+        "test": {"images": 5, "people": 6, "use": "server", "needed": False, "labelled": False, "verified": False},
     }
-    record("voc2012_action", classes=list(actions), parts=parts, archives=[])
+    local = {"kind": "train_test", "train": "train", "test": "val", "validation_fraction": 0.5, "seed": 1}
+    official = {"kind": "server_test", "fit": "train", "validation": "val", "test": "test", "competition": "comp10"}
+    protocol = official | {"local": local}
+    record("voc2012_action", classes=list(actions), parts=parts, protocol=protocol, archives=[])
     return SimpleNamespace(folder=tmp_path / "voc", root=root, people=people, boxes=boxes, labels=labels)
 
 

@@ -1,7 +1,7 @@
 """`tb extract`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     help="... for nets of Table 1 the layer, after its ReLU; fc7 unless said otherwise ...",
 )
 @click.option(
+    "--region",
+    type=click.Choice(["image", "box", "image,box"]),
+    default="image",
+    show_default=True,
+    help="... what the net is shown: the whole image, the box of every person (voc2012_action), or both ...",
+)
+@click.option(
     "--flip/--no-flip", default=True, show_default=True, help="... and whether to average with the mirrored image."
 )
 @data_options
@@ -54,6 +61,7 @@ def extract(
     weights: str,
     scales: "Scales | None",
     layer: str | None,
+    region: Any,
     flip: bool,
     data_dir: Path | None,
     limit: int | None,
@@ -89,7 +97,7 @@ def extract(
         raise click.UsageError(msg)
     else:
         opened, parts = pipeline.parts_of_options(
-            dataset, net, weights, scales, flip=flip, home=place, layer=layer, data=data
+            dataset, net, weights, scales, flip=flip, home=place, layer=layer, regions=region.split(","), data=data
         )
     pipeline.extract(parts, opened, device=device, progress=progress())
     rows = [

@@ -11,6 +11,7 @@ from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.digits import Digits
 from transferbench.data.folders import survey_class_folders, survey_own_folder
 from transferbench.data.ilsvrc import survey_ilsvrc
+from transferbench.data.pictures import Pictures
 from transferbench.data.place import HERE, Place
 from transferbench.data.record import (
     BundledLayout,
@@ -25,7 +26,7 @@ from transferbench.data.table import survey_own_table
 from transferbench.data.voc import survey_voc, survey_voc_action
 from transferbench.errors import DatasetError
 from transferbench.lookup import lookup
-from transferbench.types import ClassLabels, Labels, Split
+from transferbench.types import ClassLabels, Labels, Region, Split
 
 
 class Dataset(Protocol):
@@ -42,6 +43,9 @@ class Dataset(Protocol):
 
     def image(self, image_id: str) -> Image.Image:
         """Return one image in mode RGB."""
+
+    def pictures(self, region: Region) -> Pictures:
+        """Return what a net is shown of the images: all of each, or the boxes in them."""
 
     def splits(self) -> tuple[Split, ...]:
         """Return the protocol's splits."""

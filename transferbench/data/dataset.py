@@ -8,13 +8,15 @@ from PIL import Image
 
 from transferbench.data.fingerprint import fingerprint
 from transferbench.data.images import read_image
+from transferbench.data.people import Crops, WholeImages
+from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import Place
 from transferbench.data.record import DatasetRecord, Pretraining, protocol_parts
 from transferbench.data.splits import first_of_every_class, official_split, splits_of, trial_record
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Survey
 from transferbench.errors import DatasetError
-from transferbench.types import Box, ClassLabels, Labels, MultiLabels, Split, sha256_of
+from transferbench.types import Box, ClassLabels, Labels, MultiLabels, Region, Split, sha256_of
 
 _SHOWN = 5
 
@@ -48,6 +50,12 @@ class SurveyedDataset:
         self.labels: Labels = survey.labels
         self.parts: Mapping[str, tuple[str, ...]] = survey.parts
         self.boxes: Mapping[str, Box] = survey.boxes
+        self._pictures: dict[Region, Pictures] = {"image": self}
+        if survey.record.task == "multi_label_per_box":
+            self._pictures = {
+                "image": WholeImages(survey.ids, survey.files, place.memory),
+                "box": Crops(survey.ids, survey.files, survey.boxes, place.memory),
+            }
 
     @property
     def images_sha256(self) -> str:
@@ -92,6 +100,28 @@ class SurveyedDataset:
             If the file is damaged; the message names it.
         """
         return read_image(self.file(image_id))
+
+    def pictures(self, region: Region) -> Pictures:
+        """Return what a net is shown.
+
+        Parameters
+        ----------
+        region : {"image", "box"}
+            Whole images, each once however many ids share it; or what the box of each id holds.
+
+        Returns
+        -------
+        Pictures
+            With ids of its own where several people share an image.
+
+        Raises
+        ------
+        DatasetError
+            If boxes are asked for and the ids are images.
+        """
+        if region not in self._pictures:
+            raise no_boxes(self.record.name)
+        return self._pictures[region]
 
     def splits(self) -> tuple[Split, ...]:
         """Divide the images as the record says.

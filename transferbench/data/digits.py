@@ -6,11 +6,12 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import HERE, Place
 from transferbench.data.record import DatasetRecord, Part, load_record
 from transferbench.data.splits import first_of_every_class, ranked, splits_of, trial_record
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels, Int64, Labels, Split, UInt8, sha256_of
+from transferbench.types import ClassLabels, Int64, Labels, Region, Split, UInt8, sha256_of
 
 N_SOURCE = 1000
 _HELD_OUT_EVERY = 10
@@ -67,6 +68,28 @@ class Digits:
         """
         grey = self._pixels[int(image_id.removeprefix("digit-"))]
         return Image.fromarray(grey, mode="L").convert("RGB")
+
+    def pictures(self, region: Region) -> Pictures:
+        """Return what a net is shown.
+
+        Parameters
+        ----------
+        region : {"image", "box"}
+            There are whole images only.
+
+        Returns
+        -------
+        Pictures
+            The digits themselves.
+
+        Raises
+        ------
+        DatasetError
+            If boxes are asked for.
+        """
+        if region == "box":
+            raise no_boxes(self.record.name)
+        return self
 
     def splits(self) -> tuple[Split, ...]:
         """Divide the part as the record's protocol says.

@@ -7,6 +7,7 @@ nothing but the seed, the split's number and the image's own id.
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from transferbench.data.people import image_of
 from transferbench.data.record import (
     DatasetRecord,
     FixedSplit,
@@ -268,9 +269,9 @@ def _train_test(
 ) -> Split:
     train = _members(record, parts, protocol.train)
     # People of one image stay together: they share the features of the whole image.
-    image_of = {i: i.rpartition("#")[0] if record.task == "multi_label_per_box" else i for i in train}
+    images = {i: image_of(i) if record.task == "multi_label_per_box" else i for i in train}
     strata: dict[int, list[str]] = {}  # by class, where every image has one
-    for image_id, image in image_of.items():
+    for image_id, image in images.items():
         number = labels.by_id[image_id] if isinstance(labels, ClassLabels) else 0
         strata.setdefault(number, []).append(image)
     chosen: set[str] = set()
@@ -280,7 +281,7 @@ def _train_test(
             msg = f"{record.name}: {order[0]} is alone in its class in {protocol.train}; two are needed to choose C"
             raise DatasetError(msg)
         chosen.update(order[: max(1, round(protocol.validation_fraction * len(order)))])
-    validation = [i for i in train if image_of[i] in chosen]
+    validation = [i for i in train if images[i] in chosen]
     fit = set(train) - set(validation)
     return _split(
         f"{protocol.train} to {protocol.test}{remark}", fit, validation, _members(record, parts, protocol.test)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transferbench.data.annotations import Annotation, read_annotation
+from transferbench.data.people import image_of, person_id
 from transferbench.data.record import DatasetRecord, Part, VocActionLayout, VocLayout
 from transferbench.data.survey import Notes, Severity, Survey, assemble_labels, some
 from transferbench.errors import DatasetError
@@ -103,12 +104,12 @@ def survey_voc_action(record: DatasetRecord, folder: Path) -> Survey:
         if part.labelled:
             _read_classes(tree, record, name, part, people, rows)
     everyone = sorted({person for ids in parts.values() for person in ids})
-    images = _images(tree, sorted({_image_of(person) for person in everyone}), other_tasks=True)
+    images = _images(tree, sorted({image_of(person) for person in everyone}), other_tasks=True)
     boxes = _boxes(tree, everyone)
     return Survey(
         record=record,
         layout=tree.sentence,
-        files={person: images[_image_of(person)] for person in everyone if _image_of(person) in images},
+        files={person: images[image_of(person)] for person in everyone if image_of(person) in images},
         parts=parts,
         labels=assemble_labels(record, rows),
         boxes=boxes,
@@ -216,7 +217,7 @@ def _labels(tree: _Tree, path: Path) -> dict[str, int]:
     labels: dict[str, int] = {}
     bad: list[str] = []
     for words in _words(path, _PERSON if person else _LABEL, tree.notes):
-        key = f"{words[0]}#{words[1]}" if person else words[0]
+        key = person_id(words[0], words[1]) if person else words[0]
         if words[-1] not in _LABELS or key in labels:
             bad.append(key)
         labels[key] = _LABELS.get(words[-1], 0)
@@ -234,16 +235,12 @@ def _people(tree: _Tree, record: DatasetRecord, name: str, part: Part, images: s
             tree.notes.add("missing", f"action {record.classes[0]} has no list for {name}", path, "unpack it again")
         return ()
     lines = _words(path, _PERSON if part.labelled else _TEST_PERSON, tree.notes)
-    people = tuple(f"{words[0]}#{words[1]}" for words in lines)
+    people = tuple(person_id(words[0], words[1]) for words in lines)
     _report_repeated(people, path, tree.notes)
     apart = sorted({words[0] for words in lines} ^ images)
     if apart:
         tree.notes.add("wrong", f"{some(apart, 'image')}, in only one of {name}.txt and this list", path)
     return tuple(dict.fromkeys(people))
-
-
-def _image_of(person: str) -> str:
-    return person.rpartition("#")[0]
 
 
 def _boxes(tree: _Tree, people: Iterable[str]) -> dict[str, Box]:

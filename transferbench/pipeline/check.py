@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transferbench import builtin
-from transferbench.data.record import load_published
+from transferbench.data.record import is_own, load_published, load_record
 from transferbench.documents import read_document
 from transferbench.errors import DocumentError
 from transferbench.lookup import unknown
@@ -71,6 +71,10 @@ def check(recipe: Recipe) -> None:
             trained = load(name, PretrainRecipe).net
             if (trained.name, trained.width, trained.crop) != (net.name, net.width, net.crop):
                 problems.append(f"{place}: {net.spec(2)} is asked for, but {name} trains {trained.spec(2)}")
+    if "box" in recipe.features.regions and (
+        is_own(recipe.dataset) or load_record(recipe.dataset).task != "multi_label_per_box"
+    ):
+        problems.append(f"features.regions: {recipe.dataset} has no boxes of people; leave it at [image]")
     published = load_published(recipe.dataset)
     if recipe.claims is not None and recipe.claims not in published:
         problems.append(f"claims: {unknown(f'published row of {recipe.dataset}', recipe.claims, published)}")

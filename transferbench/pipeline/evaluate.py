@@ -10,14 +10,17 @@ from typing import Any
 
 from transferbench import environment
 from transferbench.cache.block import Block
+from transferbench.cache.shard import ROWS_PER_SHARD
 from transferbench.data import Dataset
+from transferbench.data.people import image_of
 from transferbench.errors import CacheError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.metrics import mean_average_precision
 from transferbench.evaluation.protocol import Evaluation, SplitResult, evaluate
+from transferbench.evaluation.shared import shared
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
-from transferbench.pipeline.plan import PRETRAINED, Variant, blocks, variants
+from transferbench.pipeline.plan import PRETRAINED, REGION_WORDS, Variant, blocks, variants
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress, Task
 from transferbench.recipe import Recipe, SolverName, to_dict
@@ -146,7 +149,7 @@ def _inputs_sha256(
 def _score(
     variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
 ) -> VariantScore:
-    nets = [[_source(block) for block in part.blocks] for part in variant.parts]
+    nets = [[_source(block, dataset) for block in part.blocks] for part in variant.parts]
     features = FeatureParts(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
     found = evaluate(
         features,
@@ -160,18 +163,25 @@ def _score(
     return _variant_score(variant, features.dimensions, found)
 
 
-def _source(block: Block) -> Source:
+def _source(block: Block, dataset: Dataset) -> Source:
     def chunks() -> Iterator[Float32]:
         return (shard.array for shard in block.shards())
 
-    return Source(f"{block.spec.net} at {block.spec.short_side_px} px", block.ids, chunks)
+    region = REGION_WORDS[block.spec.region]
+    source = Source(f"{block.spec.net} at {block.spec.short_side_px} px{region}", block.ids, chunks)
+    if block.ids == dataset.ids:
+        return source
+    return shared(source, dataset.ids, [image_of(person) for person in dataset.ids], ROWS_PER_SHARD)
 
 
 def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> VariantScore:
-    nets = " & ".join(f"net {block.spec.net.name}" for part in variant.parts for block in part.blocks[:1])
+    specs = [part.blocks[0].spec for part in variant.parts]
+    nets = " & ".join(f"net {spec.net.name}" for spec in specs if spec.region == specs[0].region)
+    regions = " and ".join(dict.fromkeys(spec.region for spec in specs))
+    shown = "" if regions == "image" else f", {regions}"
     # A recipe may ask for random weights itself; then its own line must not call them pretrained.
     own = "random weights" if all(part.is_random for part in variant.parts) else variant.name
-    title = f"{own}, {nets}" if variant.name == PRETRAINED else variant.name
+    title = f"{own}, {nets}{shown}" if variant.name == PRETRAINED else variant.name
     return VariantScore(
         name=variant.name,
         title=title,

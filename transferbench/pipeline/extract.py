@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
 from transferbench import environment
@@ -19,7 +19,7 @@ from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
-from transferbench.types import DescriptorSpec, Scales, UInt8
+from transferbench.types import DescriptorSpec, Region, Scales, UInt8
 
 PATIENCE_S = 600.0
 """How long to wait for shards that other processes are at, without one of them being finished."""
@@ -81,6 +81,7 @@ def parts_of_options(
     flip: bool,
     home: Home,
     layer: str | None = None,
+    regions: Sequence[Region] = ("image",),
     data: DataOptions = WHOLE,
 ) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --dataset`` and its options mean.
@@ -101,6 +102,8 @@ def parts_of_options(
         The work folder.
     layer : {"fc7", "fc6", "pool5"}, optional
         Of the nets of Table 1.
+    regions : sequence of {"image", "box"}
+        What the nets are shown.
     data : DataOptions
         Where the images are, and how many are wanted.
 
@@ -126,7 +129,11 @@ def parts_of_options(
         raise WeightsError(msg)
     texts = texts * len(nets) if len(texts) == 1 else texts
     chosen = [choose(weights_choice(text), home, net=name) for name, text in zip(nets, texts, strict=True)]
-    return opened, [part_of(each, scales, opened, home, flip=flip, layer=layer) for each in chosen]
+    return opened, [
+        part_of(each, scales, opened, home, flip=flip, layer=layer, region=region)
+        for region in regions
+        for each in chosen
+    ]
 
 
 def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: Progress) -> Stage:
@@ -164,7 +171,7 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
         stage.reused = True
         for part in parts:
             if all(block.is_complete() for block in part.blocks):
-                progress.say(f"reused: descriptors of {len(dataset.ids)} images by {part.title}")
+                progress.say(f"reused: descriptors of {len(part.blocks[0].ids)} images by {part.title}")
             else:
                 stage.reused = False
                 if part.weights is not None and part.weights.path is not None:
@@ -174,11 +181,11 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
 
 
 def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress) -> None:
-    total = len(part.blocks) * len(dataset.ids)
+    total = len(part.blocks) * len(part.blocks[0].ids)
     to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
     extractor = _Extractor(part, dataset, device)
     resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
-    progress.say(f"extracting {part.title}: {len(dataset.ids)} images on {extractor.device}{resumed}")
+    progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images on {extractor.device}{resumed}")
     with progress.task(f"extracting {part.title}", total, done=total - to_do) as task:
         waiting_since = None
         while absent := {(block, index) for block in part.blocks for index in block.absent_shards()}:
@@ -223,7 +230,7 @@ class _Extractor:
         from transferbench.nets.inputs import DenseBackbone, PixelBackbone
 
         self.device = choose_device(device)
-        self._dataset = dataset
+        self._pictures = dataset.pictures(part.blocks[0].spec.region)
         if part.weights is None:
             self._engine = TorchEngine(PixelBackbone(part.blocks[0].spec.short_side_px), self.device)
         else:
@@ -236,7 +243,7 @@ class _Extractor:
         """Compute and publish one shard at the scales that lack it; every image is decoded once for all of them."""
         from transferbench.extraction.dense import describe
 
-        images = [self._dataset.image(image_id) for image_id in blocks[0].rows(index)]
+        images = [self._pictures.image(image_id) for image_id in blocks[0].rows(index)]
         for block in blocks:
             spec = block.spec
             sizes = [rescaled_size(*image.size, spec.short_side_px) for image in images]

@@ -11,10 +11,11 @@ from transferbench.home import Home
 from transferbench.nets.vgg import LAYERS
 from transferbench.pipeline.weights import ChosenWeights, choose, draw
 from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe
-from transferbench.types import N_POOLINGS, DescriptorSpec, NetSpec, Preprocessing, Scales
+from transferbench.types import N_POOLINGS, DescriptorSpec, NetSpec, Preprocessing, Region, Scales
 
 PRETRAINED = "pretrained"
 GRID_PX = 2**N_POOLINGS
+REGION_WORDS: dict[Region, str] = {"image": "", "box": ", boxes of people"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +40,13 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Net and weights, for a person."""
+        """Net, weights and what the net is shown if that is not the whole image, for a person."""
         spec = self.blocks[0].spec
+        region = REGION_WORDS[spec.region]
         if self.weights is None:
-            return "raw pixels"
-        return f"{spec.net}, {'random weights' if self.is_random else f'weights {spec.weights_sha256[:8]}'}"
+            return f"raw pixels{region}"
+        weights = "random weights" if self.is_random else f"weights {spec.weights_sha256[:8]}"
+        return f"{spec.net}, {weights}{region}"
 
     @property
     def title(self) -> str:
@@ -96,8 +99,12 @@ def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...
     layers = [net.layer for net in options.nets]
 
     def laid_out(nets: Sequence[ChosenWeights]) -> tuple[Part, ...]:
-        pairs = zip(nets, layers, strict=True)
-        return tuple(part_of(w, scales, dataset, home, flip=options.flip, layer=layer) for w, layer in pairs)
+        pairs = list(zip(nets, layers, strict=True))
+        return tuple(
+            part_of(w, scales, dataset, home, flip=options.flip, layer=layer, region=region)
+            for region in options.regions
+            for w, layer in pairs
+        )
 
     result = [Variant(name=PRETRAINED, parts=laid_out(chosen))]
     for floor in recipe.floors:
@@ -106,9 +113,8 @@ def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...
                 drawn = [draw(w.header.net, w.header.preprocessing, floor.seed, home) for w in chosen]
                 result.append(Variant(name="random weights", parts=laid_out(drawn)))
             case RawPixelsFloor():
-                result.append(
-                    Variant(name="raw pixels", parts=(_pixels(floor.side, dataset, home, flip=options.flip),))
-                )
+                parts = tuple(_pixels(floor.side, dataset, home, options.flip, region) for region in options.regions)
+                result.append(Variant(name="raw pixels", parts=parts))
     return tuple(result)
 
 
@@ -146,7 +152,14 @@ def blocks(layout: tuple[Variant, ...]) -> Iterator[Block]:
 
 
 def part_of(
-    weights: ChosenWeights, scales: Scales, dataset: Dataset, home: Home, *, flip: bool, layer: str | None = None
+    weights: ChosenWeights,
+    scales: Scales,
+    dataset: Dataset,
+    home: Home,
+    *,
+    flip: bool,
+    layer: str | None = None,
+    region: Region = "image",
 ) -> Part:
     """Lay out one net over scales.
 
@@ -164,6 +177,8 @@ def part_of(
         Whether to average with the mirrored image.
     layer : {"fc7", "fc6", "pool5"}, optional
         Of a net of Table 1; fc7 when not given. Another net has but one.
+    region : {"image", "box"}
+        What the net is shown.
 
     Returns
     -------
@@ -172,6 +187,8 @@ def part_of(
 
     Raises
     ------
+    DatasetError
+        If the dataset has no boxes to be shown.
     WeightsError
         If a scale is too small for the net, or the net has no such layer.
     """
@@ -186,32 +203,36 @@ def part_of(
             f"form has no position; use {smallest} or more"
         )
         raise WeightsError(msg)
+    pictures = dataset.pictures(region)
     spec = DescriptorSpec(
         dataset=dataset.record.name,
-        images_sha256=dataset.images_sha256,
+        images_sha256=pictures.images_sha256,
         net=header.net,
         weights_sha256=header.sha256,
         preprocessing=header.preprocessing,
         short_side_px=scales.sides_px[0],
+        region=region,
         flip=flip,
         layer=header.layer or LAYERS[layer or "fc7"],
         positions=header.positions or "mean",
         pixels_version=PIXELS_VERSION,
     )
-    return Part(weights=weights, blocks=tuple(Block.of(home.features, spec.at(side), dataset.ids) for side in scales))
+    return Part(weights=weights, blocks=tuple(Block.of(home.features, spec.at(side), pictures.ids) for side in scales))
 
 
-def _pixels(side: int, dataset: Dataset, home: Home, *, flip: bool) -> Part:
+def _pixels(side: int, dataset: Dataset, home: Home, flip: bool, region: Region) -> Part:  # noqa: FBT001
+    pictures = dataset.pictures(region)
     spec = DescriptorSpec(
         dataset=dataset.record.name,
-        images_sha256=dataset.images_sha256,
+        images_sha256=pictures.images_sha256,
         net=NetSpec(name="pixels"),
         weights_sha256="",
         preprocessing=Preprocessing(),
         short_side_px=side,
+        region=region,
         flip=flip,
         layer="pixels",
         positions="central square",
         pixels_version=PIXELS_VERSION,
     )
-    return Part(weights=None, blocks=(Block.of(home.features, spec, dataset.ids),))
+    return Part(weights=None, blocks=(Block.of(home.features, spec, pictures.ids),))

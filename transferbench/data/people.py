@@ -1,0 +1,142 @@
+"""People in photographs: their ids, and what a net is shown of them: the whole image once, or each person's box."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from transferbench.data.fingerprint import fingerprint
+from transferbench.data.images import read_image
+from transferbench.types import Box, sha256_of
+
+_SEPARATOR = "#"
+
+
+def person_id(image_id: str, index: str) -> str:
+    """Name a person.
+
+    Parameters
+    ----------
+    image_id : str
+        Of the photograph.
+    index : str
+        Number of the object in its annotation, from 1, counted over all objects.
+
+    Returns
+    -------
+    str
+        For instance ``2010_006088#1``.
+    """
+    return f"{image_id}{_SEPARATOR}{index}"
+
+
+def image_of(person: str) -> str:
+    """Return the photograph of a person.
+
+    Parameters
+    ----------
+    person : str
+        As `person_id` names them.
+
+    Returns
+    -------
+    str
+        The image id.
+    """
+    return person.rpartition(_SEPARATOR)[0]
+
+
+class WholeImages:
+    """The photographs of people, each once however many people are in it.
+
+    Parameters
+    ----------
+    people : sequence of str
+        Ids.
+    files : mapping of str to str
+        Photograph of every person.
+    memory : Path or None
+        As for `fingerprint`.
+    """
+
+    def __init__(self, people: Sequence[str], files: Mapping[str, str], memory: Path | None) -> None:
+        self._files = {image_of(person): files[person] for person in people}
+        self._memory = memory
+        self.ids: tuple[str, ...] = tuple(sorted(self._files))
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """Identity of the image ids and of the contents of their files."""
+        return fingerprint(self.ids, [self._files[image_id] for image_id in self.ids], self._memory)
+
+    def image(self, image_id: str) -> Image.Image:
+        """Decode a photograph.
+
+        Parameters
+        ----------
+        image_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        PIL.Image.Image
+            In mode RGB.
+
+        Raises
+        ------
+        DatasetError
+            If the file is damaged; the message names it.
+        """
+        return read_image(Path(self._files[image_id]))
+
+
+class Crops:
+    """People, each cut out of the photograph along the annotated box.
+
+    Parameters
+    ----------
+    people : sequence of str
+        Ids, sorted.
+    files : mapping of str to str
+        Photograph of every person.
+    boxes : mapping of str to Box
+        Of every person.
+    memory : Path or None
+        As for `fingerprint`.
+    """
+
+    def __init__(
+        self, people: Sequence[str], files: Mapping[str, str], boxes: Mapping[str, Box], memory: Path | None
+    ) -> None:
+        self._files, self._boxes, self._memory = files, boxes, memory
+        self.ids: tuple[str, ...] = tuple(people)
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """Identity of the people, of the contents of their photographs and of their boxes."""
+        photographs = fingerprint(self.ids, [self._files[person] for person in self.ids], self._memory)
+        boxes = (self._boxes[person] for person in self.ids)
+        return sha256_of([photographs, [[box.left, box.top, box.right, box.bottom] for box in boxes]])
+
+    def image(self, image_id: str) -> Image.Image:
+        """Decode a photograph and cut a person out.
+
+        Parameters
+        ----------
+        image_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        PIL.Image.Image
+            In mode RGB, exactly the box, as far as it lies in the photograph.
+
+        Raises
+        ------
+        DatasetError
+            If the file is damaged; the message names it.
+        """
+        photograph = read_image(Path(self._files[image_id]))
+        box = self._boxes[image_id].clipped(*photograph.size)
+        return photograph.crop((box.left, box.top, box.right, box.bottom))
