@@ -28,6 +28,24 @@ def test_torchvisions_preprocessing_is_that_of_torchvision():
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def test_a_colour_shift_is_in_grey_levels_of_red_green_and_blue_whatever_the_nets_own_order_and_range():
+    shifts = torch.tensor([[1.5, -2.0, 40.0], [0.0, 0.0, 0.0]])
+    mean = (103.939, 116.779, 123.68)
+    bgr = InputLayer(Preprocessing(channel_order="BGR", mean=mean))
+    out = bgr(BYTES, shifts) - bgr(BYTES)
+    assert torch.allclose(out[0].mean(dim=(1, 2)), torch.tensor([40.0, -2.0, 1.5]), atol=1e-4)
+    assert not out[1].any()
+    unit = InputLayer(Preprocessing(value_range=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)))
+    expected = shifts[0] / 255 / torch.tensor([0.229, 0.224, 0.225])
+    assert torch.allclose((unit(BYTES, shifts) - unit(BYTES))[0].mean(dim=(1, 2)), expected, atol=1e-5)
+
+
+def test_a_shifted_colour_is_not_cut_off_at_black_or_white():
+    black = torch.zeros(1, 2, 2, 3, dtype=torch.uint8)
+    out = InputLayer(Preprocessing())(black, torch.tensor([[-7.25, -7.25, 300.0]]))
+    assert torch.allclose(out[0, :, 0, 0], torch.tensor([-7.25 - 123.68, -7.25 - 116.779, 300 - 103.939]))
+
+
 def test_input_is_channels_last():
     assert InputLayer(Preprocessing())(BYTES).is_contiguous(memory_format=torch.channels_last)
 

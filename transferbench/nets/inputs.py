@@ -25,13 +25,16 @@ class InputLayer(nn.Module):
         self.register_buffer("_mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, shifts: Tensor | None = None) -> Tensor:
         """Turn bytes into input.
 
         Parameters
         ----------
         images : Tensor of shape (N, H, W, 3), uint8
             RGB.
+        shifts : Tensor of shape (N, 3), optional
+            Added to every pixel of an image, in grey levels of 0-255, R G B, whatever the net's own order and range are.
+            The sum is neither rounded nor cut off at 0 and 255.
 
         Returns
         -------
@@ -39,6 +42,8 @@ class InputLayer(nn.Module):
             In channels-last memory, which the bytes already have.
         """
         x = images.permute(0, 3, 1, 2).to(torch.float32)
+        if shifts is not None:
+            x = x + shifts[:, :, None, None]
         if self._reverse:
             x = x.flip(1)
         if self._range != 255.0:
@@ -64,20 +69,22 @@ class Classifier(nn.Module):
         self.inputs = InputLayer(preprocessing)
         self.net = net.to(memory_format=torch.channels_last)
 
-    def forward(self, crops: Tensor) -> Tensor:
+    def forward(self, crops: Tensor, shifts: Tensor | None = None) -> Tensor:
         """Classify crops.
 
         Parameters
         ----------
         crops : Tensor of shape (N, crop, crop, 3), uint8
             RGB.
+        shifts : Tensor of shape (N, 3), optional
+            Colour shifts of training, see `InputLayer`.
 
         Returns
         -------
         Tensor of shape (N, n_classes)
             Scores before the soft-max.
         """
-        scores: Tensor = self.net(self.inputs(crops))
+        scores: Tensor = self.net(self.inputs(crops, shifts))
         return scores
 
 
