@@ -12,6 +12,7 @@ from transferbench.data import open_dataset
 from transferbench.home import Home
 from transferbench.pipeline.plan import blocks, variants
 from transferbench.recipe import Recipe, load
+from transferbench.reporting.test_scores import load_test_scores
 
 
 def test_the_table_shows_the_pretrained_net_above_both_floors(experiment):
@@ -73,8 +74,23 @@ def test_the_result_says_everything_that_it_rests_on(experiment):
         assert variant["std"] == pytest.approx(np.std([s["value"] for s in variant["splits"]], ddof=1))
 
 
+def test_the_kept_test_scores_give_the_same_numbers(experiment):
+    kept = load_test_scores(experiment.folder, experiment.result["test_scores_sha256"])
+    assert [(s.variant, s.split) for s in kept] == [(v, f"{n} of 3") for v in range(3) for n in (1, 2, 3)]
+    for one in kept:
+        stated = experiment.result["scores"][one.variant]["splits"][int(one.split[0]) - 1]
+        recalls = [np.mean(one.predicted[one.truth == k] == k) for k in range(10)]
+        assert stated["per_class"] == recalls
+        assert one.best.shape == (697, 5)
+
+
 def test_reports_stand_beside_the_result(experiment):
-    assert sorted(path.name for path in experiment.folder.iterdir()) == ["report.html", "report.md", "result.json"]
+    assert sorted(path.name for path in experiment.folder.iterdir()) == [
+        "report.html",
+        "report.md",
+        "result.json",
+        "test-scores.npz",
+    ]
     assert "| pretrained, net A |" in (experiment.folder / "report.md").read_text()
 
 

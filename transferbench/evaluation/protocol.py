@@ -40,6 +40,8 @@ class SplitResult:
         Further metrics of the same test scores: the other definitions of average precision.
     confusion : ndarray of shape (K, K), int64, or None
         On the test part; rows are true classes. None for images with several classes.
+    scores : ndarray of shape (m, K), float64
+        Of the test images, in the order of `Split.test`.
     """
 
     split: Split
@@ -48,6 +50,7 @@ class SplitResult:
     score: Score
     others: tuple[Score, ...]
     confusion: Int64 | None
+    scores: Float64
 
     @property
     def C_at_edge(self) -> bool:
@@ -195,7 +198,13 @@ class _Judge:
         )
         confusion = _confusion(self.labels, split.test, scores) if isinstance(self.labels, ClassLabels) else None
         return SplitResult(
-            split=split, C=C, validation=validation, score=first, others=tuple(others), confusion=confusion
+            split=split,
+            C=C,
+            validation=validation,
+            score=first,
+            others=tuple(others),
+            confusion=confusion,
+            scores=scores,
         )
 
 

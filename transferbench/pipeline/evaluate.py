@@ -33,6 +33,7 @@ from transferbench.reporting.result import (
     find_equal,
     save_result,
 )
+from transferbench.reporting.test_scores import SplitScores
 from transferbench.types import Float32, Split, sha256_of
 
 EVALUATION_VERSION = 1
@@ -91,10 +92,14 @@ def evaluate_recipe(
             progress.say(f"reused: result {folder}")
             return folder, stage
         with progress.task(f"evaluating {name}", len(layout) * len(splits)) as task:
-            scores = tuple(_score(variant, recipe, dataset, splits, machine, task) for variant in layout)
+            found = [_evaluate(variant, recipe, dataset, splits, machine, task) for variant in layout]
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
+    scores = tuple(
+        _variant_score(variant, dimensions, evaluation)
+        for variant, (dimensions, evaluation) in zip(layout, found, strict=True)
+    )
     result = _result(name, recipe, dataset, layout, scores, machine, inputs, stages)
-    folder = save_result(home.results, result)
+    folder = save_result(home.results, result, _test_scores([evaluation for _, evaluation in found], dataset))
     progress.say(f"wrote {folder}")
     return folder, stage
 
@@ -146,9 +151,9 @@ def _inputs_sha256(
     return sha256_of(inputs)
 
 
-def _score(
+def _evaluate(
     variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
-) -> VariantScore:
+) -> tuple[int, Evaluation]:
     nets = [[_source(block, dataset) for block in part.blocks] for part in variant.parts]
     features = FeatureParts(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
     found = evaluate(
@@ -160,7 +165,15 @@ def _score(
         done=partial(task.advance, note=variant.name),
         average_precision=dataset.record.average_precision or "area",
     )
-    return _variant_score(variant, features.dimensions, found)
+    return features.dimensions, found
+
+
+def _test_scores(found: Sequence[Evaluation], dataset: Dataset) -> list[SplitScores]:
+    return [
+        SplitScores.of(number, s.split.name, s.split.test, dataset.labels, s.scores)
+        for number, evaluation in enumerate(found)
+        for s in evaluation.splits
+    ]
 
 
 def _source(block: Block, dataset: Dataset) -> Source:

@@ -1,6 +1,7 @@
 """A result as a value and as a folder: written once, whole, and never changed."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from transferbench.documents import Document
 from transferbench.errors import ResultError, UnknownNameError
 from transferbench.files import publish
 from transferbench.lookup import unknown
+from transferbench.reporting.test_scores import SplitScores, save_test_scores
 
 RESULT_FILE = "result.json"
 _HASH_DIGITS = 8
@@ -81,6 +83,7 @@ class Result(Document):
     device: str
     git_commit: str | None
     stages: tuple[StageRecord, ...]
+    test_scores_sha256: str | None = None
 
     @property
     def per_class_measure(self) -> str:
@@ -93,7 +96,7 @@ class Result(Document):
         return f"{datetime.fromisoformat(self.created):%Y%m%dT%H%M%SZ}-{self.inputs_sha256[:_HASH_DIGITS]}"
 
 
-def save_result(results: Path, result: Result) -> Path:
+def save_result(results: Path, result: Result, test_scores: Sequence[SplitScores] = ()) -> Path:
     """Store a result.
 
     Parameters
@@ -102,6 +105,8 @@ def save_result(results: Path, result: Result) -> Path:
         The store.
     result : Result
         What to keep.
+    test_scores : sequence of SplitScores
+        What was said about every test image. Written first: a folder is a result once it has its `RESULT_FILE`.
 
     Returns
     -------
@@ -114,6 +119,8 @@ def save_result(results: Path, result: Result) -> Path:
         If it cannot be written.
     """
     folder = results / result.recipe_name / result.folder_name
+    if test_scores:
+        result = result.model_copy(update={"test_scores_sha256": save_test_scores(folder, test_scores)})
     publish(
         folder / RESULT_FILE, (json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False) + "\n").encode()
     )
@@ -165,10 +172,13 @@ def find_equal(results: Path, recipe_name: str, inputs_sha256: str) -> Path | No
     Returns
     -------
     Path or None
-        The newest such folder.
+        The newest such folder that keeps its test scores; results of early versions do not, and are made again.
     """
     for folder in reversed(list_results(results, recipe_name)):
-        if folder.name.endswith(inputs_sha256[:_HASH_DIGITS]) and load_result(folder).inputs_sha256 == inputs_sha256:
+        if not folder.name.endswith(inputs_sha256[:_HASH_DIGITS]):
+            continue
+        result = load_result(folder)
+        if result.inputs_sha256 == inputs_sha256 and result.test_scores_sha256 is not None:
             return folder
     return None
 
