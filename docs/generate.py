@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from transferbench.cli import main as tb
-from transferbench.recipe import PretrainRecipe, Recipe, shipped, summary
-from transferbench.reporting.tables import markdown_table
+from transferbench.data.record import published_row
+from transferbench.recipe import PretrainRecipe, Recipe, load, shipped, summary
+from transferbench.reporting.tables import markdown_table, percent
 
 TOP = Path(__file__).resolve().parent.parent
 _WIDTH = 100
@@ -43,15 +44,26 @@ def cli_reference() -> str:
 
 
 def recipes_readme() -> str:
-    head = "# Recipes\n\nWritten by `make docs` from the first line of each file; `make check` compares it."
-    parts = [head]
-    for title, command, kind in (
-        ("Transfer experiments", "tb run", Recipe),
-        ("Pretraining", "tb pretrain --recipe", PretrainRecipe),
-    ):
-        rows = [[f"`{name}`", summary(path), f"`{command} {name}`"] for name, path in shipped(kind).items()]
-        parts += [f"## {title}", markdown_table(("recipe", "what", "command"), rows)]
+    head = "# Recipes\n\nWritten by `make docs` from the files; `make check` compares it."
+    how = "`tb run NAME` does a transfer experiment, `tb pretrain --recipe NAME` a pretraining."
+    transfer = [[f"`{name}`", summary(path), _claim(load(name, Recipe))] for name, path in shipped(Recipe).items()]
+    pretraining = [[f"`{name}`", summary(path)] for name, path in shipped(PretrainRecipe).items()]
+    parts = [
+        head,
+        how,
+        "## Transfer experiments",
+        markdown_table(("recipe", "what", "claims"), transfer),
+        "## Pretraining",
+        markdown_table(("recipe", "what"), pretraining),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def _claim(recipe: Recipe) -> str:
+    if recipe.claims is None:
+        return ""
+    row = published_row(recipe.dataset, recipe.claims)
+    return f"{percent(row.value, row.spread)} ({row.source})"
 
 
 DOCUMENTS = {"docs/cli-reference.md": cli_reference, "recipes/README.md": recipes_readme}
