@@ -1,6 +1,7 @@
 """`tb datasets`."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -118,6 +119,67 @@ def check_dataset(name: str, deep: bool, data_dir: Path | None, home: Path, as_j
         problems = sum(finding.is_problem for finding in found.findings)
         msg = f"{name}: {problems} problem(s) in {found.folder}; it cannot be used like this"
         raise click.ClickException(msg)
+
+
+@datasets.command("pack")
+@click.argument("name")
+@click.option(
+    "--short-side",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    default=512,
+    show_default=True,
+    help="Images with a larger short side are rescaled to it; the others keep their file. At least the largest scale "
+    "that will be trained at.",
+)
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of the rescaled JPEGs.")
+@click.option(
+    "--interpolation", type=click.Choice(("bicubic", "bilinear")), default="bicubic", show_default=True, help="Filter."
+)
+@click.option("--shard-images", type=click.IntRange(min=1), default=8192, show_default=True, help="Images in a shard.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the pack, instead of data/NAME-packPX in the work folder.",
+)
+@click.option("--estimate", is_flag=True, help="Say how large the pack will be, and write nothing.")
+@data_options
+@home_option
+@json_option
+def pack_dataset(
+    name: str,
+    short_side: int,
+    quality: int,
+    interpolation: Literal["bicubic", "bilinear"],
+    shard_images: int,
+    out: Path | None,
+    estimate: bool,
+    data_dir: Path | None,
+    limit: int | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Pack a dataset to pretrain on into few large files, which load faster.
+
+    The files are plain tar archives of images and class numbers, as WebDataset names them; tar reads them too. Goes on
+    where it was stopped. Rescaled images are not the originals: the pack's hash is part of every run that reads it.
+
+    \b
+    Example:
+      tb datasets pack ilsvrc2012 --short-side 256 --data-dir /data/ilsvrc
+    """
+    from transferbench.data.pack.layout import PackOptions
+    from transferbench.home import Home
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.pack import pack, packed_row
+
+    options = PackOptions(
+        short_side=short_side, quality=quality, interpolation=interpolation, shard_images=shard_images
+    )
+    data = DataOptions(data_dir, limit)
+    done = pack(name, Home.at(home), data, options, out=out, only_estimate=estimate, progress=progress())
+    row = packed_row(done)
+    print_table(tuple(row), [list(row.values())], right=("bytes", "kept", "rescaled"), as_json=as_json)
 
 
 @datasets.command("splits")

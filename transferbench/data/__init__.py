@@ -1,6 +1,7 @@
 """A dataset on disk → ids, labels, images. Knows layouts and pixels, no nets."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.digits import Digits
 from transferbench.data.folders import survey_class_folders, survey_own_folder
 from transferbench.data.ilsvrc import survey_ilsvrc
+from transferbench.data.pack.layout import is_pack
+from transferbench.data.pack.reading import PackedDataset
 from transferbench.data.pictures import Pictures
 from transferbench.data.place import HERE, Place
 from transferbench.data.record import (
@@ -101,7 +104,7 @@ def open_source(name: str, place: Place = HERE) -> Source:
     name : str
         With a record, ``imagefolder:PATH`` or ``csv:PATH``.
     place : Place
-        Where its files are, and how many of them are wanted.
+        Where its files are, or a pack of them, and how many of them are wanted.
 
     Returns
     -------
@@ -117,11 +120,31 @@ def open_source(name: str, place: Place = HERE) -> Source:
     """
     if name == "digits":
         return Digits("source", place)
+    if is_pack(folder := packed_in(name, place)):
+        return PackedDataset(None if is_own(name) else load_record(name), replace(place, folder=folder))
     source = SurveyedDataset(survey(name, place), place)
     if not isinstance(source.labels, ClassLabels):
         msg = f"{name} has several labels per image; pretraining needs one"
         raise DatasetError(msg)
     return source
+
+
+def packed_in(name: str, place: Place) -> Path:
+    """Say where the pack of a dataset would be.
+
+    Parameters
+    ----------
+    name : str
+        With a record, or ``imagefolder:PATH``.
+    place : Place
+        Where to look; the path in the name counts for the user's own data.
+
+    Returns
+    -------
+    Path
+        Whether or not there is a pack.
+    """
+    return Path(name.partition(":")[2]).expanduser().absolute() if is_own(name) else place.folder
 
 
 def survey(name: str, place: Place) -> Survey:

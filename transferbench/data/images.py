@@ -4,8 +4,11 @@ Pillow is the reference decoder. The EXIF orientation is ignored, as the tools o
 stored pixels. A file is what its content says, whatever its name.
 """
 
+import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +41,11 @@ _DAMAGE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+FILTERS: dict[Interpolation, Image.Resampling] = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
+"""Pillow's filter for every name of an interpolation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +118,58 @@ def read_image(path: Path) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             _checked_header(image, path)
             image.load()
-            return _as_rgb(image)
+            return as_rgb(image)
     except _DAMAGE as problem:
         raise DatasetError(_damage(path, problem)) from problem
 
 
-def _checked_header(image: Image.Image, path: Path) -> ImageHeader:
+def open_encoded(data: bytes, where: str) -> Image.Image:
+    """Read the header of a compressed image in memory.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+    where : str
+        Where it comes from, for messages.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Not decoded yet.
+
+    Raises
+    ------
+    DatasetError
+        If it is no JPEG or PNG, or claims more than `MAX_PIXELS`.
+    """
+    with decoding(where):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _checked_header(image, where)
+        return image
+
+
+@contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Turn what Pillow raises on damaged files into one error that names the file.
+
+    Parameters
+    ----------
+    where : str
+        Where the image comes from.
+
+    Raises
+    ------
+    DatasetError
+        Instead of the error of the body.
+    """
+    try:
+        yield
+    except _DAMAGE as problem:
+        raise DatasetError(_damage(Path(where), problem)) from problem
+
+
+def _checked_header(image: Image.Image, path: Path | str) -> ImageHeader:
     width, height = image.size
     if width * height > MAX_PIXELS:
         msg = (
@@ -127,7 +180,19 @@ def _checked_header(image: Image.Image, path: Path) -> ImageHeader:
     return ImageHeader(str(image.format), image.mode, width, height)
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Turn a decoded image of any mode into RGB, as `read_image` does.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In mode RGB, a copy.
+    """
     if image.mode.startswith("I"):  # 16 bits: Pillow would cut off at 255 instead of scaling
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     if "transparency" in image.info:  # an alpha channel in disguise
@@ -199,4 +264,4 @@ def rescale(image: Image.Image, short_side_px: int, interpolation: Interpolation
         msg = f"an RGB image is needed, got mode {image.mode}"
         raise ValueError(msg)
     size = rescaled_size(*image.size, short_side_px)
-    return np.array(image if image.size == size else image.resize(size, _FILTERS[interpolation]), dtype=np.uint8)
+    return np.array(image if image.size == size else image.resize(size, FILTERS[interpolation]), dtype=np.uint8)

@@ -33,7 +33,7 @@ class InputLayer(nn.Module):
         images : Tensor of shape (N, H, W, 3), uint8
             RGB.
         shifts : Tensor of shape (N, 3), optional
-            Added to every pixel of an image, in grey levels of 0-255, R G B, whatever the net's own order and range are.
+            Added to every pixel of an image, in grey levels of 0-255, R G B, whatever the net's own order and range.
             The sum is neither rounded nor cut off at 0 and 255.
 
         Returns

@@ -1,13 +1,16 @@
 """Where datasets are, and opening them for the other verbs; a record told in rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transferbench.data import Dataset, Source, open_dataset, open_source
+from transferbench.data import Dataset, Source, open_dataset, open_source, packed_in
+from transferbench.data.own import own_name
+from transferbench.data.pack.layout import is_pack
 from transferbench.data.place import Place
 from transferbench.data.record import Archive, DatasetRecord, Part, is_own
 from transferbench.home import Home
+from transferbench.progress import Progress
 from transferbench.types import PublishedRow
 
 
@@ -100,6 +103,84 @@ def source(name: str, home: Home, options: DataOptions = WHOLE) -> Source:
         If it is not there or not what its record states.
     """
     return open_source(name, place_of(name, home, options))
+
+
+def pack_folder(name: str, home: Home, short_side: int) -> Path:
+    """Say where a pack of a dataset is written.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+    short_side : int
+        Of the packed images, in px.
+
+    Returns
+    -------
+    Path
+        Beside the dataset's own folder; for the user's own data named after its folder.
+    """
+    return home.data / f"{own_name(name) if is_own(name) else name}-pack{short_side}"
+
+
+def packs_of(name: str, home: Home) -> list[tuple[int, Path]]:
+    """List the finished packs of a dataset in the work folder.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+
+    Returns
+    -------
+    list of tuple of int and Path
+        Short side in px and folder, small ones first.
+    """
+    start = pack_folder(name, home, 0).name.removesuffix("0")
+    found = [(path.name.removeprefix(start), path) for path in home.data.glob(f"{start}*") if is_pack(path)]
+    return sorted((int(side), path) for side, path in found if side.isdecimal())
+
+
+def training_source(name: str, home: Home, options: DataOptions, *, short_side: int, progress: Progress) -> Source:
+    """Open what a training reads: the dataset's own folder, or else a pack that is large enough.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    home : Home
+        The work folder.
+    options : DataOptions
+        What the command line says; a folder named there is the one that is read.
+    short_side : int
+        The largest that is trained at, in px: a smaller pack would have to be enlarged.
+    progress : Progress
+        Told what was chosen, and what would be faster.
+
+    Returns
+    -------
+    Source
+        A pack only takes the place of a folder that is not there: the same command never changes its input because
+        something was added beside it.
+
+    Raises
+    ------
+    DatasetError
+        If it is not there or not what its record states.
+    """
+    packs = [path for side, path in packs_of(name, home) if side >= short_side]
+    if options.data_dir is None and packs:
+        own = packed_in(name, place_of(name, home))
+        if not own.is_dir():
+            progress.say(f"reading {packs[0]}: {own} is not there")
+            return source(name, home, replace(options, data_dir=packs[0]))
+        if not is_pack(own):
+            progress.say(f"reading {own}; --data-dir {packs[0]} would load faster")
+    return source(name, home, options)
 
 
 def record_rows(record: DatasetRecord, published: Mapping[str, PublishedRow], folder: Path) -> list[list[str]]:

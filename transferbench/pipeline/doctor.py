@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from transferbench import builtin
-from transferbench.data import open_dataset, survey
+from transferbench.data import open_dataset, packed_in, survey
 from transferbench.data.check import check_images
+from transferbench.data.pack.layout import Pack, is_pack
+from transferbench.data.pack.reading import check_pack
 from transferbench.data.record import is_own, load_record, record_folder
 from transferbench.data.splits import splits_of
 from transferbench.data.stated import compare_with_record
@@ -72,6 +74,8 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
         opened = open_dataset(name, place)
         told = [Finding("ok", f"{len(opened.ids):,} images, the recorded ones by hash"), *_splits_told(opened.splits())]
         return Check(name=name, folder=place.folder, layout="bundled with a package", findings=tuple(told))
+    if is_pack(pack := packed_in(name, place)):
+        return _check_pack(name, pack, progress)
     found = survey(name, place)
     findings = [*_record_told(name), *found.findings, *compare_with_record(found)]
     if found.layout:
@@ -81,9 +85,22 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
             findings.append(Finding("wrong", f"no splits can be made: {problem}"))
         with progress.task(f"opening images of {name}", len(set(found.files.values()))) as task:
             findings += check_images(found, deep=deep, done=task.advance)
+    return Check(name=name, folder=place.folder, layout=found.layout, findings=_problems_first(findings))
+
+
+def _check_pack(name: str, folder: Path, progress: Progress) -> Check:
+    shards = len(Pack.read(folder).shards)
+    findings = []
+    with progress.task(f"hashing the shards of {name}", shards) as task:
+        for finding in check_pack(folder):
+            findings.append(finding)
+            task.advance()
+    return Check(name=name, folder=folder, layout=f"a pack at {folder}", findings=_problems_first(findings))
+
+
+def _problems_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     order = ("missing", "corrupt", "wrong", "stray", "info", "ok")
-    ordered = tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
-    return Check(name=name, folder=place.folder, layout=found.layout, findings=ordered)
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
 
 def _splits_of(found: Survey, findings: Sequence[Finding]) -> tuple[Split, ...]:
