@@ -4,6 +4,7 @@ TransferbenchError
 ├── DocumentError      a YAML document (recipe, dataset record) is wrong
 ├── UnknownNameError   no dataset, net, recipe or result has that name
 ├── DatasetError       images, labels or splits are missing or changed
+│   └── BadImageError  the content of one image file cannot be decoded
 ├── WeightsError       weights are missing, damaged or do not fit the net they claim to be
 ├── TrainingError      a pretraining run cannot start, go on or resume
 ├── CacheError         a block of descriptors is missing, damaged or of another format
@@ -33,6 +34,29 @@ class UnknownNameError(TransferbenchError):
 
 class DatasetError(TransferbenchError):
     """Images, labels or splits are missing, unreadable or not what the record states."""
+
+
+class BadImageError(DatasetError):
+    """The content of one image file cannot be decoded; a file that the system cannot read is a plain `DatasetError`.
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    reason : str
+        What is wrong with it. Names no path, so that it reads the same on every machine.
+    todo : str
+        How to mend it; may be empty.
+    """
+
+    def __init__(self, path: str, reason: str, todo: str = "") -> None:
+        super().__init__(f"{path}: {reason}" + (f".\n  {todo}" if todo else ""))
+        self.path = path
+        self.reason = reason
+        self.todo = todo
+
+    def __reduce__(self) -> tuple[type["BadImageError"], tuple[str, str, str]]:
+        return type(self), (self.path, self.reason, self.todo)  # worker processes send it whole
 
 
 class WeightsError(TransferbenchError):

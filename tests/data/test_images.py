@@ -1,4 +1,7 @@
+import errno
 import io
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -6,10 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from sklearn.datasets import load_sample_image
 
 from transferbench.data.images import MAX_PIXELS, read_header, read_image, rescale, rescaled_size
-from transferbench.errors import DatasetError
+from transferbench.errors import BadImageError, DatasetError
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def larger_bomb(path):
         (lambda path: path.write_text("<html>not found</html>"), "is neither a JPEG nor a PNG image"),
         (lambda path: Image.new("RGB", (4, 4)).save(path, "GIF"), "is neither a JPEG nor a PNG image"),
         (lambda _path: None, "there is no such image"),
-        (lambda path: path.mkdir(), "is damaged"),
+        (lambda path: path.mkdir(), "cannot be read"),
     ],
 )
 def test_damage_is_named_without_decoding(tmp_path, make, told):
@@ -140,6 +144,30 @@ def test_damage_is_named_without_decoding(tmp_path, make, told):
             read(path)
         assert str(raised.value).startswith(str(path))
         assert told in str(raised.value)
+        # What the system cannot read says nothing about the image: no such file may be skipped.
+        assert isinstance(raised.value, BadImageError) == (told not in {"there is no such image", "cannot be read"})
+
+
+def test_the_error_of_a_bad_image_survives_the_way_between_processes(tmp_path):
+    bomb(tmp_path / "x.png")
+    with pytest.raises(BadImageError) as raised:
+        read_image(tmp_path / "x.png")
+    back = pickle.loads(pickle.dumps(raised.value))
+    assert str(back) == str(raised.value) == f"{tmp_path / 'x.png'}: {back.reason}.\n  {back.todo}"
+    assert back.reason == f"claims 10000 x 6000 px; more than {MAX_PIXELS:,} pixels are not decoded"
+
+
+def test_an_error_of_the_disk_is_no_bad_image(tmp_path, photo, monkeypatch):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(photo(5))
+
+    def broken(self):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(JpegImageFile, "load", broken)
+    with pytest.raises(DatasetError, match="x.jpg: cannot be read: Input/output error") as raised:
+        read_image(path)
+    assert not isinstance(raised.value, BadImageError)
 
 
 def test_a_truncated_image_is_refused_when_it_is_decoded(tmp_path, photo):

@@ -1,22 +1,24 @@
 """A block: the descriptors of a dataset by one net at one scale, as a folder of immutable shards and one manifest."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest, write_manifest
 from transferbench.cache.shard import ROWS_PER_SHARD, Shard, decode, encode
-from transferbench.errors import CacheError, HeldError
+from transferbench.errors import CacheError, DatasetError, HeldError
 from transferbench.files import publish, sweep, writer_lock
 from transferbench.types import Descriptors, DescriptorSpec, Float32, check_rows, sha256_of
 
 _KEY_DIGITS = 16
 _CLAIMS = ".claims"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _FINISH_TIMEOUT_S = 600.0
 """Hashing a block takes seconds; whoever waits longer waits for a stopped process."""
 
@@ -32,7 +34,7 @@ class Block:
     spec : DescriptorSpec
         What made the descriptors.
     ids : tuple of str
-        Sorted ids of all rows.
+        Sorted ids of all images; of those that were skipped there is no row.
     """
 
     folder: Path
@@ -177,15 +179,18 @@ class Block:
     def _claim_lock(self, index: int) -> AbstractContextManager[None]:
         return writer_lock(self.folder / _CLAIMS / f"{index:05d}", f"shard {index} of the block {self.folder.name}")
 
-    def write(self, index: int, array: Float32) -> None:
+    def write(self, index: int, array: Float32, skipped: Mapping[str, str] = _NOTHING) -> None:
         """Publish one shard.
 
         Parameters
         ----------
         index : int
             Which rows.
-        array : ndarray of shape (len(rows), D), float32
+        array : ndarray of shape (len(rows) - len(skipped), D), float32
             Finite, no zero row.
+        skipped : mapping of str to str
+            Ids among the shard's that have no row, and why: their images cannot be decoded. `array` does not count
+            where all of them are skipped.
 
         Raises
         ------
@@ -193,10 +198,17 @@ class Block:
             If a row is zero or not finite; the image is named.
         StorageError
             If the disk does not take it.
+        ValueError
+            If a skipped id is none of the shard's.
         """
-        ids = self.rows(index)
+        if strangers := skipped.keys() - set(self.rows(index)):
+            msg = f"{min(strangers)!r} is no image of shard {index}"
+            raise ValueError(msg)
+        ids = tuple(i for i in self.rows(index) if i not in skipped)
+        if not ids:  # whoever skips everything never learns how long a row is
+            array = np.empty((0, 0), dtype=np.float32)
         check_rows(ids, array, f"{self.spec.net} at {self.spec.short_side_px} px")
-        publish(self._shard_path(index), encode(Shard(index, ids, array), self.spec))
+        publish(self._shard_path(index), encode(Shard(index, ids, array, dict(skipped)), self.spec))
 
     def finish(self, environment: dict[str, str]) -> None:
         """Publish the manifest: from now on readers see the block.
@@ -210,6 +222,8 @@ class Block:
         ------
         CacheError
             If a shard is missing or damaged.
+        DatasetError
+            If every image was skipped.
         """
         with writer_lock(self.folder, f"the manifest of the block {self.folder.name}", timeout_s=_FINISH_TIMEOUT_S):
             if not self.is_complete():
@@ -220,9 +234,12 @@ class Block:
         sweep(self.folder)
         shards = []
         dimensions = set()
+        skipped: dict[str, str] = {}
         for index in range(self.n_shards):
             data = self._read_bytes(index)
-            dimensions.add(self._decode(index, data).array.shape[1])
+            shard = self._decode(index, data)
+            dimensions.add(shard.array.shape[1])
+            skipped |= shard.skipped
             shards.append(
                 {
                     "shard": index,
@@ -231,18 +248,58 @@ class Block:
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
+        if len(skipped) == len(self.ids):
+            msg = f"{self.folder}: none of the {len(self.ids)} images could be decoded; delete the folder"
+            raise DatasetError(msg)
         write_manifest(
             self.folder,
             {
                 "key": self.spec.key(),
                 "spec": self.spec.to_dict(),
-                "rows": len(self.ids),
+                "rows": len(self.ids) - len(skipped),
                 "dimensions": max(dimensions),
                 "ids_sha256": sha256_of(self.ids),
                 "shards": shards,
+                **({"skipped": skipped} if skipped else {}),
                 "environment": environment,
             },
         )
+
+    def skipped(self) -> dict[str, str]:
+        """List the images of a complete block that have no row.
+
+        Returns
+        -------
+        dict of str to str
+            Id and why it was skipped, in order of ids.
+
+        Raises
+        ------
+        CacheError
+            If the manifest is missing or damaged.
+        """
+        return dict(sorted(self._manifest().get("skipped", {}).items()))
+
+    def skipped_so_far(self) -> dict[str, str]:
+        """List the images that have no row in the shards that are there, be the block complete or not.
+
+        Returns
+        -------
+        dict of str to str
+            Id and why it was skipped, in order of ids. Damaged shards say nothing.
+
+        Raises
+        ------
+        CacheError
+            If there is a manifest and it is damaged.
+        """
+        if self.is_complete():
+            return self.skipped()
+        found: dict[str, str] = {}
+        for index in range(self.n_shards):
+            with suppress(CacheError):
+                found |= self._decode(index, self._read_bytes(index)).skipped
+        return dict(sorted(found.items()))
 
     def environment(self) -> dict[str, str]:
         """Tell on what a complete block was computed.
@@ -266,7 +323,7 @@ class Block:
         Yields
         ------
         Shard
-            In row order.
+            In row order; one whose images were all skipped has no rows and no dimensions.
 
         Raises
         ------
@@ -287,14 +344,14 @@ class Block:
         Returns
         -------
         Descriptors
-            All rows in order.
+            All rows in order; skipped images have none.
 
         Raises
         ------
         CacheError
             As `shards`.
         """
-        shards = list(self.shards())
+        shards = [shard for shard in self.shards() if shard.ids]
         ids = tuple(i for shard in shards for i in shard.ids)
         return Descriptors(ids=ids, array=np.concatenate([shard.array for shard in shards]), spec=self.spec)
 
@@ -315,7 +372,7 @@ class Block:
     def _decode(self, index: int, data: bytes) -> Shard:
         where = str(self._shard_path(index))
         shard = decode(data, self.spec, index, where)
-        if shard.ids != self.rows(index):
+        if shard.all_ids != self.rows(index):
             msg = f"{where}: its ids are not rows {index * ROWS_PER_SHARD} and up of this dataset"
             raise CacheError(msg)
         return shard

@@ -5,11 +5,14 @@ It is made and read in memory, so that neither a crash nor a full disk can leave
 
 import hashlib
 import io
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from transferbench.errors import CacheError
 from transferbench.types import DescriptorSpec, Float32, canonical_json
@@ -32,11 +35,19 @@ class Shard:
         n image ids.
     array : ndarray of shape (n, D), float32
         Their descriptors.
+    skipped : dict of str to str
+        Further ids of the shard, whose images could not be decoded, and why. They have no row.
     """
 
     index: int
     ids: tuple[str, ...]
     array: Float32
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_ids(self) -> tuple[str, ...]:
+        """Ids with and without a row, sorted."""
+        return tuple(sorted((*self.ids, *self.skipped))) if self.skipped else self.ids
 
 
 def encode(shard: Shard, spec: DescriptorSpec) -> bytes:
@@ -55,14 +66,11 @@ def encode(shard: Shard, spec: DescriptorSpec) -> bytes:
         An HDF5 file; the same for the same rows, spec and HDF5 version.
     """
     array = np.ascontiguousarray(shard.array, dtype="<f4")
-    encoded = [i.encode() for i in shard.ids]
     # The file is built in memory: on a full disk HDF5 itself crashes the interpreter, while a plain write raises an
     # error.
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=("v110", "v110"), track_order=False) as file:
-        file.create_dataset(
-            "ids", data=np.array(encoded, dtype=h5py.string_dtype("utf-8", length=max(map(len, encoded))))
-        )
+        file.create_dataset("ids", data=encoded_ids(shard.ids))
         file.create_dataset("descriptors", data=array)
         file.attrs.update(
             {
@@ -71,10 +79,44 @@ def encode(shard: Shard, spec: DescriptorSpec) -> bytes:
                 "shard": shard.index,
                 "spec": canonical_json(spec.to_dict()),
                 "spec-key": spec.key(),
-                "rows-sha256": _rows_sha256(shard.ids, array),
+                "rows-sha256": _rows_sha256(shard.ids, array, shard.skipped),
+                **skipped_attribute(shard.skipped),
             }
         )
     return buffer.getvalue()
+
+
+def encoded_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
+    """Make fixed-length UTF-8 of ids, as they are stored.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        n ids; there may be none.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        As h5py takes it.
+    """
+    encoded = [i.encode() for i in ids]
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", length=max(map(len, encoded), default=1)))
+
+
+def skipped_attribute(skipped: Mapping[str, str]) -> dict[str, str]:
+    """Make the attribute that lists skipped images; none where there are none.
+
+    Parameters
+    ----------
+    skipped : mapping of str to str
+        Id and reason.
+
+    Returns
+    -------
+    dict of str to str
+        At most one attribute, its value canonical JSON.
+    """
+    return {"skipped": canonical_json(dict(skipped))} if skipped else {}
 
 
 def decode(data: bytes, spec: DescriptorSpec, index: int, where: str) -> Shard:
@@ -106,10 +148,10 @@ def decode(data: bytes, spec: DescriptorSpec, index: int, where: str) -> Shard:
     if len(found.ids) > ROWS_PER_SHARD:
         msg = f"{where}: holds {len(found.ids)} rows; a shard has at most {ROWS_PER_SHARD}"
         raise CacheError(msg)
-    if _rows_sha256(found.ids, found.array) != found.attributes.get("rows-sha256"):
+    if _rows_sha256(found.ids, found.array, found.skipped) != found.attributes.get("rows-sha256"):
         msg = f"{where}: its rows have changed since they were written"
         raise CacheError(msg)
-    return Shard(index, found.ids, found.array)
+    return Shard(index, found.ids, found.array, found.skipped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,11 +166,14 @@ class PlainFile:
         n image ids.
     array : ndarray of shape (n, D), float32
         As stored; nothing about its values has been checked.
+    skipped : dict of str to str
+        Ids without a row, and why.
     """
 
     attributes: dict[str, Any]
     ids: tuple[str, ...]
     array: Float32
+    skipped: dict[str, str]
 
 
 def read_plain(data: bytes, where: str) -> PlainFile:
@@ -154,11 +199,24 @@ def read_plain(data: bytes, where: str) -> PlainFile:
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             attributes = dict(file.attrs)
-            ids, array = _members(file, where)
+            skipped = _skipped(attributes, where)
+            ids, array = _members(file, where, least=0 if skipped else 1)
     except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as problem:
         msg = f"{where}: is damaged or no file of descriptors: {problem}"
         raise CacheError(msg) from problem
-    return PlainFile(attributes, ids, array)
+    if both := skipped.keys() & set(ids):
+        msg = f"{where}: {min(both)!r} has a row and is listed as skipped"
+        raise CacheError(msg)
+    return PlainFile(attributes, ids, array, skipped)
+
+
+def _skipped(attributes: dict[str, Any], where: str) -> dict[str, str]:
+    stated = attributes.get("skipped", "{}")
+    found = json.loads(stated) if isinstance(stated, str) else None
+    if not isinstance(found, dict) or not all(isinstance(reason, str) for reason in found.values()):
+        msg = f"{where}: its list of skipped images cannot be read"
+        raise CacheError(msg)
+    return found
 
 
 def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, where: str) -> None:
@@ -174,7 +232,7 @@ def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, w
             raise CacheError(msg)
 
 
-def _members(file: h5py.File, where: str) -> tuple[tuple[str, ...], Float32]:
+def _members(file: h5py.File, where: str, *, least: int) -> tuple[tuple[str, ...], Float32]:
     """Read the two datasets, refusing links, external or virtual storage and other shapes."""
     if set(file.keys()) != _MEMBERS:
         msg = f"{where}: holds {', '.join(sorted(file.keys()))}; exactly {', '.join(sorted(_MEMBERS))} are expected"
@@ -191,7 +249,7 @@ def _members(file: h5py.File, where: str) -> tuple[tuple[str, ...], Float32]:
             raise CacheError(msg)
     ids, array = file["ids"], file["descriptors"]
     n_rows = ids.shape[0] if ids.ndim == 1 else -1
-    if array.dtype != np.dtype("<f4") or array.ndim != 2 or array.shape[0] != n_rows or n_rows < 1:
+    if array.dtype != np.dtype("<f4") or array.ndim != 2 or array.shape[0] != n_rows or n_rows < least:
         msg = f"{where}: ids {ids.shape} and descriptors {array.shape}, {array.dtype}, do not fit together"
         raise CacheError(msg)
     if array.id.get_storage_size() != array.size * array.dtype.itemsize:
@@ -200,7 +258,9 @@ def _members(file: h5py.File, where: str) -> tuple[tuple[str, ...], Float32]:
     return tuple(value.decode() for value in ids[()]), array[()]
 
 
-def _rows_sha256(ids: tuple[str, ...], array: Float32) -> str:
+def _rows_sha256(ids: tuple[str, ...], array: Float32, skipped: Mapping[str, str]) -> str:
     digest = hashlib.sha256(canonical_json(ids).encode())
     digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    if skipped:
+        digest.update(canonical_json(dict(skipped)).encode())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import io
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,11 @@ import numpy as np
 
 from transferbench.cache.block import Block, check_hash
 from transferbench.cache.manifest import MANIFEST, read_manifest
-from transferbench.cache.shard import ROWS_PER_SHARD, PlainFile, Shard, decode, read_plain
+from transferbench.cache.shard import PlainFile, Shard, decode, encoded_ids, read_plain, skipped_attribute
 from transferbench.errors import CacheError, UnknownNameError
 from transferbench.files import publish
 from transferbench.lookup import unknown
-from transferbench.types import Descriptors, DescriptorSpec, check_rows, sha256_of
+from transferbench.types import Descriptors, DescriptorSpec, Float32, check_rows, sha256_of
 
 EXPORT_TYPE = "transferbench.descriptors-export"
 EXPORT_VERSION = "1"
@@ -40,6 +41,8 @@ class StoredBlock:
         Of a complete block; 0 otherwise.
     dimensions : int
         Of a complete block; 0 otherwise.
+    skipped : int
+        Images of a complete block that have no row; 0 otherwise.
     n_bytes : int
         All files together.
     state : str
@@ -51,6 +54,7 @@ class StoredBlock:
     spec: DescriptorSpec | None
     rows: int
     dimensions: int
+    skipped: int
     n_bytes: int
     state: str
 
@@ -143,14 +147,21 @@ def load(block: StoredBlock) -> Descriptors:
     CacheError
         With everything that `verify` finds.
     """
+    return _whole(block)[0]
+
+
+def _whole(block: StoredBlock) -> tuple[Descriptors, dict[str, str]]:
+    """Read a complete block: its rows, and what was skipped."""
     if block.state == "unfinished":
         msg = f"{block.folder}: is not finished; run `tb extract` with the same options again"
         raise CacheError(msg)
     shards: list[Shard] = []
     if problems := _read(block, shards.append):
         raise CacheError("\n".join(problems))
-    ids = tuple(i for shard in shards for i in shard.ids)
-    return Descriptors(ids=ids, array=np.concatenate([shard.array for shard in shards]), spec=spec_of(block))
+    filled = [shard for shard in shards if shard.ids]
+    ids = tuple(i for shard in filled for i in shard.ids)
+    skipped = {i: reason for shard in shards for i, reason in shard.skipped.items()}
+    return Descriptors(ids=ids, array=np.concatenate([shard.array for shard in filled]), spec=spec_of(block)), skipped
 
 
 def spec_of(block: StoredBlock) -> DescriptorSpec:
@@ -194,6 +205,34 @@ def differences(a: DescriptorSpec, b: DescriptorSpec) -> list[tuple[str, str, st
     return [(name, left[name], right[name]) for name in left if left[name] != right[name]]
 
 
+def block_differences(a: StoredBlock, b: StoredBlock) -> list[tuple[str, str, str]]:
+    """Compare two blocks by their specs and by the images that they skip.
+
+    Parameters
+    ----------
+    a, b : StoredBlock
+        As listed.
+
+    Returns
+    -------
+    list of tuple of str
+        Field, value in `a`, value in `b`, for everything that differs.
+
+    Raises
+    ------
+    CacheError
+        If nothing readable tells what made one of them.
+    """
+    found = differences(spec_of(a), spec_of(b))
+    left, right = (", ".join(sorted(_skipped(block))) or "none" for block in (a, b))
+    return found if left == right else [*found, ("skipped images", left, right)]
+
+
+def _skipped(block: StoredBlock) -> dict[str, str]:
+    skipped: dict[str, str] = read_manifest(block.folder).get("skipped", {}) if block.state == "complete" else {}
+    return skipped
+
+
 def remove(block: StoredBlock) -> None:
     """Delete a block.
 
@@ -229,12 +268,10 @@ def export(block: StoredBlock, target: Path) -> int:
     StorageError
         If the file cannot be written.
     """
-    found = load(block)
-    encoded = [i.encode() for i in found.ids]
+    found, skipped = _whole(block)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
-        text = h5py.string_dtype("utf-8", length=max(map(len, encoded)))
-        file.create_dataset("ids", data=np.array(encoded, dtype=text))
+        file.create_dataset("ids", data=encoded_ids(found.ids))
         file.create_dataset("descriptors", data=found.array)
         file.attrs.update(
             {
@@ -242,6 +279,7 @@ def export(block: StoredBlock, target: Path) -> int:
                 "encoding-version": EXPORT_VERSION,
                 "spec": json.dumps(found.spec.to_dict(), sort_keys=True),
                 "environment": json.dumps(read_manifest(block.folder)["environment"], sort_keys=True),
+                **skipped_attribute(skipped),
             }
         )
     publish(target, buffer.getvalue())
@@ -283,12 +321,19 @@ def import_file(source: Path, features: Path) -> Block:
             f"`tb cache import` takes {EXPORT_TYPE} version {EXPORT_VERSION}"
         )
         raise CacheError(msg)
-    block = Block.of(features, _imported_spec(source, found), found.ids)
+    block = Block.of(features, _imported_spec(source, found), tuple(sorted((*found.ids, *found.skipped))))
     check_rows(found.ids, found.array, f"the file {source}")
     for index in block.missing_shards():
-        block.write(index, found.array[index * ROWS_PER_SHARD : (index + 1) * ROWS_PER_SHARD])
+        block.write(index, *_rows_of_shard(block, index, found))
     block.finish({**json.loads(found.attributes.get("environment", "{}")), "imported_from": source.name})
     return block
+
+
+def _rows_of_shard(block: Block, index: int, found: PlainFile) -> tuple[Float32, dict[str, str]]:
+    ids = block.rows(index)
+    skipped = {i: found.skipped[i] for i in ids if i in found.skipped}
+    start = bisect_left(found.ids, ids[0])
+    return found.array[start : start + len(ids) - len(skipped)], skipped
 
 
 def _imported_spec(source: Path, found: PlainFile) -> DescriptorSpec:
@@ -307,15 +352,16 @@ def _look_at(folder: Path, features: Path) -> StoredBlock:
     n_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     name = folder.relative_to(features).as_posix()
     if not (folder / MANIFEST).is_file():
-        return StoredBlock(folder, name, _spec_of_a_shard(folder), 0, 0, n_bytes, "unfinished")
+        return StoredBlock(folder, name, _spec_of_a_shard(folder), 0, 0, 0, n_bytes, "unfinished")
     try:
         manifest = read_manifest(folder)
         spec = DescriptorSpec.from_dict(manifest["spec"])
     except (CacheError, ValueError):
-        return StoredBlock(folder, name, None, 0, 0, n_bytes, "damaged")
+        return StoredBlock(folder, name, None, 0, 0, 0, n_bytes, "damaged")
     whole = all((folder / entry["file"]).is_file() for entry in manifest["shards"])
     state = "complete" if whole else "damaged"
-    return StoredBlock(folder, name, spec, manifest["rows"], manifest["dimensions"], n_bytes, state)
+    skipped = len(manifest.get("skipped", {}))
+    return StoredBlock(folder, name, spec, manifest["rows"], manifest["dimensions"], skipped, n_bytes, state)
 
 
 def _spec_of_a_shard(folder: Path) -> DescriptorSpec | None:
@@ -344,6 +390,7 @@ def _read(block: StoredBlock, take: Callable[[Shard], None]) -> list[str]:
     except CacheError as problem:
         return [str(problem)]
     ids: list[str] = []
+    skipped: dict[str, str] = {}
     problems = []
     for entry in manifest["shards"]:
         try:
@@ -351,8 +398,11 @@ def _read(block: StoredBlock, take: Callable[[Shard], None]) -> list[str]:
         except CacheError as problem:
             problems.append(str(problem))
         else:
-            ids += shard.ids
+            ids += shard.all_ids
+            skipped |= shard.skipped
             take(shard)
+    if not problems and skipped != manifest.get("skipped", {}):
+        problems.append(f"{block.folder}: the images it skips are not those of the manifest")
     if not problems and sha256_of(ids) != manifest["ids_sha256"]:
         problems.append(f"{block.folder}: its ids are not those of the manifest")
     listed = {entry["file"] for entry in manifest["shards"]}

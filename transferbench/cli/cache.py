@@ -71,7 +71,7 @@ def verify_blocks(block: str | None, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def diff_blocks(a: str, b: str, home: Path, as_json: bool) -> None:
-    """Say in which fields two blocks differ, and so why one was not reused for the other.
+    """Say in which fields two blocks differ, and so why one was not reused for the other; and which images each skips.
 
     A and B are folders, names from the list, or beginnings of keys.
 
@@ -79,11 +79,11 @@ def diff_blocks(a: str, b: str, home: Path, as_json: bool) -> None:
     Example:
       tb cache diff 0a1b 2c3d
     """
-    from transferbench.cache.store import differences, find_block, spec_of
+    from transferbench.cache.store import block_differences, find_block
     from transferbench.home import Home
 
     features = Home.at(home).features
-    found = differences(spec_of(find_block(features, a)), spec_of(find_block(features, b)))
+    found = block_differences(find_block(features, a), find_block(features, b))
     print_table(("field", "A", "B"), found, as_json=as_json)
     if not found:
         click.echo("The specs are the same: one block can stand for the other.", err=True)
@@ -160,6 +160,6 @@ def import_block(file: Path, home: Path, as_json: bool) -> None:
 
 
 def _print_blocks(blocks: "Sequence[StoredBlock]", *, as_json: bool) -> None:
-    rows = [[b.name, b.state, b.rows, b.dimensions, round(b.n_bytes / 1e6, 1)] for b in blocks]
-    head = ("block", "state", "rows", "dimensions", "MB")
+    rows = [[b.name, b.state, b.rows, b.skipped, b.dimensions, round(b.n_bytes / 1e6, 1)] for b in blocks]
+    head = ("block", "state", "rows", "skipped", "dimensions", "MB")
     print_table(head, rows, right=head[2:], as_json=as_json)

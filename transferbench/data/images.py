@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from transferbench.errors import DatasetError
+from transferbench.errors import BadImageError, DatasetError
 from transferbench.types import Interpolation, UInt8
 
 PIXELS_VERSION = 1
@@ -84,13 +84,15 @@ def read_header(path: Path) -> ImageHeader:
     Raises
     ------
     DatasetError
-        If the file is missing, empty, no JPEG or PNG, or claims more than `MAX_PIXELS`.
+        If the file is missing or cannot be read.
+    BadImageError
+        If it is empty, no JPEG or PNG, or claims more than `MAX_PIXELS`.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             return _checked_header(image, path)
     except _DAMAGE as problem:
-        raise DatasetError(_damage(path, problem)) from problem
+        raise _damage(path, problem) from problem
 
 
 def read_image(path: Path) -> Image.Image:
@@ -112,7 +114,9 @@ def read_image(path: Path) -> Image.Image:
     Raises
     ------
     DatasetError
-        If the file is missing, empty, truncated, no JPEG or PNG, or claims more than `MAX_PIXELS`.
+        If the file is missing or cannot be read.
+    BadImageError
+        If it is empty, truncated, no JPEG or PNG, or claims more than `MAX_PIXELS`.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -120,7 +124,7 @@ def read_image(path: Path) -> Image.Image:
             image.load()
             return as_rgb(image)
     except _DAMAGE as problem:
-        raise DatasetError(_damage(path, problem)) from problem
+        raise _damage(path, problem) from problem
 
 
 def open_encoded(data: bytes, where: str) -> Image.Image:
@@ -172,11 +176,8 @@ def decoding(where: str) -> Iterator[None]:
 def _checked_header(image: Image.Image, path: Path | str) -> ImageHeader:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        msg = (
-            f"{path}: claims {width} x {height} px; more than {MAX_PIXELS:,} pixels are not decoded.\n"
-            "  Replace the file by an image of reasonable size."
-        )
-        raise DatasetError(msg)
+        claim = f"claims {width} x {height} px; more than {MAX_PIXELS:,} pixels are not decoded"
+        raise BadImageError(str(path), claim, "Replace the file by an image of reasonable size.")
     return ImageHeader(str(image.format), image.mode, width, height)
 
 
@@ -200,18 +201,24 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.copy() if image.mode == "RGB" else image.convert("RGB")
 
 
-def _damage(path: Path, problem: Exception) -> str:
+def _damage(path: Path, problem: Exception) -> DatasetError:
     if isinstance(problem, FileNotFoundError):
-        return f"{path}: there is no such image"
+        return DatasetError(f"{path}: there is no such image")
+    # Pillow's own errors have no number; those of the system say nothing about the image, and may pass.
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return DatasetError(f"{path}: cannot be read: {problem.strerror}")
+    return BadImageError(str(path), _defect(path, problem))
+
+
+def _defect(path: Path, problem: Exception) -> str:
+    """Say what is wrong with the content of a file, without its path."""
     if isinstance(problem, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return f"{path}: claims more than {MAX_PIXELS:,} pixels; it is not decoded"
-    if isinstance(problem, PermissionError):
-        return f"{path}: cannot be read: {problem.strerror}"
+        return f"claims more than {MAX_PIXELS:,} pixels; it is not decoded"
     if path.is_file() and path.stat().st_size == 0:
-        return f"{path}: is empty (zero bytes)"
+        return "is empty (zero bytes)"
     if isinstance(problem, UnidentifiedImageError):
-        return f"{path}: is neither a JPEG nor a PNG image"
-    return f"{path}: is damaged: {' '.join(str(problem).split())}"
+        return "is neither a JPEG nor a PNG image"
+    return f"is damaged: {' '.join(str(problem).split())}"
 
 
 def rescaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
