@@ -33,8 +33,9 @@ check: $(INSTALLED) ## Format, lint, types, layers, documents up to date
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
+# One process per core, each with one thread for torch and BLAS (tests/conftest.py).
 test: $(INSTALLED) ## All tests that need neither a GPU nor the network
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 4 --dist worksteal
 
 test-faults: $(INSTALLED) ## The long versions of the crash, disk and bit-flip tests (about ten minutes)
 	TB_FAULTS=long $(BIN)/python -m pytest tests/faults

@@ -1,13 +1,22 @@
-"""What every test may use: the real command line in a process of its own, and one finished experiment for all tests."""
+"""What every test may use: the real command line, here or in a process of its own, and one finished experiment."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+# Before numpy and torch are imported: tests run side by side, and rows must be the same bits in every process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
+from click.testing import CliRunner
+from filelock import FileLock
 
 TOP = Path(__file__).resolve().parent.parent
 
@@ -32,7 +41,7 @@ class CommandLine:
     cwd: Path
 
     def start(self, *args, **popen):
-        # stderr and stdout are pipes, so there are no bars; one thread per process keeps parallel test runs fair.
+        # stderr and stdout are pipes, so there are no bars.
         environment = {**os.environ, "TB_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **popen.pop("env", {})}
         return subprocess.Popen(
             [sys.executable, "-m", "transferbench", *map(str, args)],
@@ -44,11 +53,35 @@ class CommandLine:
             **popen,
         )
 
-    def __call__(self, *args, **popen):
+    def __call__(self, *args):
+        """Run a command in this process, which saves two seconds of imports; its output and exit code are the same."""
+        from transferbench.cli import main
+
+        environment = {"TB_HOME": str(self.home)}
+        with _as_found(), contextlib.chdir(self.cwd):
+            done = CliRunner().invoke(main, [*map(str, args)], env=environment)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    def process(self, *args, **popen):
+        """Run a command in a process of its own, as a user does."""
         process = self.start(*args, **popen)
         out, err = process.communicate(timeout=400)
         assert "Traceback" not in err, err
         return Done(process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def _as_found():
+    """Put back what a command changes for the whole process, and show warnings instead of raising them."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -75,10 +108,15 @@ class Experiment:
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory):
-    """The main job, done once: about a minute. Tests must not change its work folder."""
-    folder = tmp_path_factory.mktemp("experiment")
-    tb = CommandLine(home=folder / "home", cwd=folder)
-    first = tb("run", "digits_stack")
+    """The main job, done once, also for all workers of xdist: about a minute. Tests must not change its work folder."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "experiment"
+    folder.mkdir(exist_ok=True)
+    tb, told = CommandLine(home=folder / "home", cwd=folder), folder / "told.json"
+    with FileLock(folder / ".lock"):
+        if not told.exists():
+            told.write_text(json.dumps(asdict(tb.process("run", "digits_stack"))))
+    first = Done(**json.loads(told.read_text()))
     assert first.code == 0, first.err
     return Experiment(tb, first)
 

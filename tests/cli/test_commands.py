@@ -1,4 +1,4 @@
-"""Every command in a process of its own: output, exit code, and what a wrong call says."""
+"""Every command: output, exit code, and what a wrong call says."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ LISTS = [
 def test_the_installed_command_is_the_module(tb):
     script = Path(sys.executable).with_name("tb")
     installed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
-    assert installed == tb("--version").out == f"tb, version {__version__}\n"
+    assert installed == tb.process("--version").out == f"tb, version {__version__}\n"
 
 
 def test_nets_are_listed_with_exact_sizes(tb):

@@ -45,21 +45,11 @@ def plugin(tmp_path_factory):
 
 
 @pytest.fixture
-def tb(tmp_path):
-    def run(*args, site=None):
-        environment = {**os.environ, "TB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site) if site else "", str(TOP)]))
-        done = subprocess.run(
-            [sys.executable, "-m", "transferbench", *map(str, args)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=tmp_path,
-            timeout=300,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+def with_plugin(tb, plugin):
+    """The command line in a process that finds the plugin."""
+
+    def run(*args):
+        return tb.process(*args, env={"PYTHONPATH": os.pathsep.join([str(plugin), str(TOP)])})
 
     return run
 
@@ -71,17 +61,17 @@ def first_rows(home):
 
 
 @pytest.mark.slow
-def test_the_documented_plugin_runs_from_images_to_a_score(tb, plugin, tmp_path):
+def test_the_documented_plugin_runs_from_images_to_a_score(tb, with_plugin, tmp_path):
     (tmp_path / "tiny.yaml").write_text(RECIPE)
-    done = tb("run", "tiny.yaml", site=plugin)
-    assert done.returncode == 0, done.stderr
-    assert "net tiny" in done.stdout
+    done = with_plugin("run", "tiny.yaml")
+    assert done.code == 0, done.err
+    assert "net tiny" in done.out
     blocks = sorted(path.parent.name for path in (tmp_path / "home" / "features" / "digits").glob("*/q*"))
     assert [name.split("-")[0] for name in blocks] == ["A", "tiny"]
-    assert "extracting net A" not in tb("run", "tiny.yaml", site=plugin).stderr  # all of it is reused
+    assert "extracting net A" not in with_plugin("run", "tiny.yaml").err  # all of it is reused
     gone = tb("run", "tiny.yaml")
-    assert gone.returncode == 1
-    assert "unknown net 'tiny'" in gone.stderr
+    assert gone.code == 1
+    assert "unknown net 'tiny'" in gone.err
 
 
 def test_a_timm_net_is_extracted_at_two_scales(tb, tmp_path):
@@ -97,7 +87,7 @@ def test_a_timm_net_is_extracted_at_two_scales(tb, tmp_path):
         "32,64",
         "--no-flip",
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert first_rows(tmp_path / "home").shape[0] == 256
 
 
@@ -106,22 +96,22 @@ def test_several_nets_with_a_weights_choice_each(tb, tmp_path):
         "extract", "--dataset", "digits", "--net", "timm:test_resnet,timm:test_vit", "--weights", "random:1,random:2",
         "--scales", "32", "--no-flip", "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert sorted(path.name.split("-")[0] for path in (tmp_path / "home" / "features" / "digits").iterdir()) == [
         "timm:test_resnet",
         "timm:test_vit",
     ]
     unequal = tb("extract", "--dataset", "digits", "--net", "D,E,C", "--weights", "a,b", "--scales", "256")
-    assert (unequal.returncode, "--weights names 2 for 3 nets" in unequal.stderr) == (1, True)
+    assert (unequal.code, "--weights names 2 for 3 nets" in unequal.err) == (1, True)
 
 
 def test_weights_that_cannot_be_had_offline_are_one_clear_message(tb, tmp_path):
     done = tb("weights", "fetch", "timm:test_resnet")
-    assert done.returncode == 1
-    assert "the weights of timm:test_resnet cannot be had" in done.stderr
-    assert f"copy what it writes to {tmp_path}/home/weights/timm-test_resnet.safetensors" in done.stderr
+    assert done.code == 1
+    assert "the weights of timm:test_resnet cannot be had" in done.err
+    assert f"copy what it writes to {tmp_path}/home/weights/timm-test_resnet.safetensors" in done.err
     missing = tb("extract", "--dataset", "digits", "--net", "timm:test_resnet", "--scales", "32")
-    assert "Fetch them: tb weights fetch timm:test_resnet" in missing.stderr
+    assert "Fetch them: tb weights fetch timm:test_resnet" in missing.err
 
 
 def test_a_layer_of_a_net_that_has_but_one_is_refused(tb):
@@ -129,22 +119,22 @@ def test_a_layer_of_a_net_that_has_but_one_is_refused(tb):
         "extract", "--dataset", "digits", "--net", "timm:test_resnet", "--weights", "random", "--layer", "fc6",
         "--scales", "32",
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "layer fc6 is for the nets of Table 1; timm:test_resnet gives last features alone" in done.stderr
+    assert done.code == 1
+    assert "layer fc6 is for the nets of Table 1; timm:test_resnet gives last features alone" in done.err
 
 
 @pytest.mark.slow
-def test_a_plugins_weights_are_fetched_and_verified(tb, plugin, tmp_path):
-    absent = tb("weights", "fetch", "tiny", site=plugin)
-    assert absent.returncode == 1
-    assert "the weights of tiny cannot be had" in absent.stderr
+def test_a_plugins_weights_are_fetched_and_verified(with_plugin, plugin, tmp_path):
+    absent = with_plugin("weights", "fetch", "tiny")
+    assert absent.code == 1
+    assert "the weights of tiny cannot be had" in absent.err
     make = (
         "import tiny_net, torch; torch.manual_seed(1); torch.save(tiny_net.tiny(False).module.state_dict(), 'tiny.pth')"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugin), str(TOP)])}
     subprocess.run([sys.executable, "-c", make], check=True, cwd=tmp_path, env=environment)
-    assert tb("weights", "fetch", "tiny", site=plugin).returncode == 0
-    assert "tiny     ok" in tb("weights", "verify", site=plugin).stdout
-    done = tb("extract", "--dataset", "digits", "--net", "tiny", "--scales", "32", "--no-flip", site=plugin)
-    assert done.returncode == 0, done.stderr
-    assert "published weights of tiny" in done.stderr
+    assert with_plugin("weights", "fetch", "tiny").code == 0
+    assert "tiny     ok" in with_plugin("weights", "verify").out
+    done = with_plugin("extract", "--dataset", "digits", "--net", "tiny", "--scales", "32", "--no-flip")
+    assert done.code == 0, done.err
+    assert "published weights of tiny" in done.err

@@ -150,7 +150,7 @@ def test_another_recipe_shares_pretraining_and_descriptors(copy):
 def test_evaluation_never_imports_torch(copy, tmp_path):
     shutil.rmtree(copy.home / "results")
     (tmp_path / "torch.py").write_text("raise ImportError('torch must not be imported')\n")
-    done = copy("evaluate", "--recipe", "digits_stack", env={"PYTHONPATH": str(tmp_path)})
+    done = copy.process("evaluate", "--recipe", "digits_stack", env={"PYTHONPATH": str(tmp_path)})
     assert done.code == 0, done.err
 
 

@@ -93,16 +93,13 @@ def shards(home):
 def alone(tb, tmp_path, quick_recipe):
     """The blocks as one process writes them."""
     whole = type(tb)(home=tmp_path / "alone", cwd=tmp_path)
-    assert whole("extract", "--recipe", quick_recipe, "--device", "cpu", env=ONE_THREAD).code == 0
+    assert whole("extract", "--recipe", quick_recipe, "--device", "cpu").code == 0
     return shards(whole.home)
-
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def test_several_processes_share_the_shards_of_a_block(tb, quick_recipe, alone):
     command = ("extract", "--recipe", quick_recipe, "--device", "cpu")
-    workers = [tb.start(*command, env=ONE_THREAD) for _ in range(4)]
+    workers = [tb.start(*command) for _ in range(4)]
     for worker in workers:
         out, err = worker.communicate(timeout=120)
         assert worker.returncode == 0, err
@@ -113,7 +110,7 @@ def test_several_processes_share_the_shards_of_a_block(tb, quick_recipe, alone):
 
 def test_the_shards_of_a_killed_worker_are_taken_by_the_others(tb, quick_recipe, alone):
     command = ("extract", "--recipe", quick_recipe, "--device", "cpu")
-    first, second = (tb.start(*command, env=ONE_THREAD) for _ in range(2))
+    first, second = (tb.start(*command) for _ in range(2))
     wait_for(lambda: list(tb.home.rglob(".lock-holder")), first)
     first.send_signal(signal.SIGKILL)
     _, err = second.communicate(timeout=120)
@@ -133,7 +130,7 @@ def test_torchrun_gives_the_block_that_one_process_gives(tb, quick_recipe, alone
         "-m",
         "transferbench",
     ]
-    environment = {**os.environ, **ONE_THREAD, "TB_HOME": str(tb.home)}
+    environment = {**os.environ, "TB_HOME": str(tb.home)}
     done = subprocess.run(
         [*command, "extract", "--recipe", str(quick_recipe), "--device", "cpu", "--json"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=200,
@@ -168,7 +165,7 @@ def test_a_worker_that_hangs_is_named_instead_of_waited_for(tb, quick_recipe, mo
 def test_two_writers_of_one_run_do_not_meet(tb):
     with tb.start(*PRETRAIN) as first:
         wait_for(lambda: list(tb.home.glob("runs/*/.lock-holder")), first)
-        second = tb(*PRETRAIN)
+        second = tb.process(*PRETRAIN)
         first.send_signal(signal.SIGKILL)
     assert second.code == 1
     assert f"is being written by process {first.pid} on " in second.err
