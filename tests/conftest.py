@@ -59,7 +59,7 @@ class CommandLine:
 
         environment = {"TB_HOME": str(self.home)}
         with _as_found(), contextlib.chdir(self.cwd):
-            done = CliRunner().invoke(main, [*map(str, args)], env=environment)
+            done = CliRunner().invoke(main, [*map(str, args)], env=environment, prog_name="tb")
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Done(done.exit_code, done.stdout, done.stderr)

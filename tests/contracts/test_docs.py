@@ -50,9 +50,7 @@ def test_dash_h_works_everywhere(tb):
     for name, _ in commands():
         done = tb(*name.split()[1:], "-h")
         assert done.code == 0
-        assert done.out.startswith(f"Usage: {name.replace('tb', 'python -m transferbench', 1)}") or done.out.startswith(
-            f"Usage: {name}"
-        )
+        assert done.out.startswith(f"Usage: {name} ")
 
 
 def test_every_error_is_drawn_in_the_tree():
