@@ -71,9 +71,9 @@ def verify_blocks(block: str | None, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def diff_blocks(a: str, b: str, home: Path, as_json: bool) -> None:
-    """Say in which fields two blocks differ, and so why one was not reused for the other; and which images each skips.
+    """Say in which fields two blocks differ, and so why one was not reused for the other.
 
-    A and B are folders, names from the list, or beginnings of keys.
+    Which images each skips is compared too. A and B are folders, names from the list, or beginnings of keys.
 
     \b
     Example:
