@@ -295,18 +295,18 @@ def caltech256(tmp_path, photo, record) -> SimpleNamespace:
 
 @pytest.fixture
 def coco(tmp_path, photo, record) -> SimpleNamespace:
-    """COCO with gaps in the category ids, crowd regions, an image without annotations and a path that leads out."""
+    """COCO with gaps in the category ids, crowd regions and images without annotations."""
     folder = tmp_path / "coco"
     categories = [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}, {"id": 13, "name": "stop sign"}]
     labels: dict[str, tuple[int, ...]] = {}
     for p, part in enumerate(("train2014", "val2014")):
         (folder / part).mkdir(parents=True)
         images, annotations = [], []
-        for k in range(1, 9):
+        for k in range(1, 17):
             name = f"COCO_{part}_{k:012d}.jpg"
-            (folder / part / name).write_bytes(photo(300 + 10 * p + k))
+            (folder / part / name).write_bytes(photo(300 + 20 * p + k))
             images.append({"id": k, "file_name": name, "width": 48, "height": 40})
-        for k in range(1, 7):  # 7 and 8 have no annotations
+        for k in range(1, 15):  # the last two have no annotations
             category = categories[k % 3]["id"]
             box = {"bbox": [1, 1, 9, 9], "area": 81, "segmentation": [[1, 1, 9, 1, 9, 9]]}
             annotations.append({"id": 10 * k, "image_id": k, "category_id": category, "iscrowd": 0, **box})
@@ -314,14 +314,19 @@ def coco(tmp_path, photo, record) -> SimpleNamespace:
             row = [-1, 0, -1]  # by ascending id: person, stop sign, toothbrush
             row[{1: 0, 13: 1, 90: 2}[category]] = 1
             labels[f"{part}/COCO_{part}_{k:012d}.jpg"] = tuple(row)
-        for k in (7, 8):
+        for k in (15, 16):
             labels[f"{part}/COCO_{part}_{k:012d}.jpg"] = (-1, -1, -1)
         (folder / "annotations").mkdir(exist_ok=True)
         content = {"images": images, "annotations": annotations, "categories": categories}
         (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
-    parts = {part: {"images": 8, "use": part} for part in ("train2014", "val2014")}
-    record("coco2014", classes=["person", "stop sign", "toothbrush"], parts=parts, archives=[])
-    return SimpleNamespace(folder=folder, labels=labels)
+    parts = {part: {"images": 16, "use": part} for part in ("train2014", "val2014")}
+    classes = ["person", "stop sign", "toothbrush"]
+    protocol = {"kind": "train_test", "train": "train2014", "test": "val2014", "validation_fraction": 0.4, "seed": 1}
+    record("coco2014", classes=classes, parts=parts, protocol=protocol, archives=[])
+    lists = {
+        use: [i for i in labels if i.startswith(part)] for use, part in zip(("trainval", "test"), parts, strict=True)
+    }
+    return SimpleNamespace(folder=folder, labels=labels, classes=classes, lists=lists)
 
 
 WNIDS = ("n01440764", "n02119789", "n02123045", "n03000000")
