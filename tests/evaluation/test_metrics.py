@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, balanced_accuracy_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from transferbench.errors import EvaluationError
@@ -16,6 +16,7 @@ from transferbench.evaluation.metrics import (
     class_recalls,
     confusion_matrix,
     mean_and_std,
+    top_k_error,
 )
 
 # y in the order of falling scores; 11-point, area, non-interpolated; worked by hand.
@@ -126,3 +127,28 @@ def test_recalls_by_hand():
     table = confusion_matrix(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)
     assert table.tolist() == [[2, 1], [0, 1]]
     assert class_recalls(table).tolist() == [2 / 3, 1.0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_top_k_error_is_scikit_learns_where_no_scores_are_equal(k):
+    rng = np.random.default_rng(k)
+    truth, scores = rng.integers(0, 8, 200), rng.standard_normal((200, 8))
+    truth[:8] = range(8)
+    assert top_k_error(truth, scores, k) == pytest.approx(1 - top_k_accuracy_score(truth, scores, k=k))
+
+
+@pytest.mark.parametrize(("truth", "errors"), [(0, (0, 0, 0)), (1, (1, 0, 0)), (2, (1, 1, 0)), (3, (1, 1, 1))])
+def test_of_equal_scores_the_smaller_class_number_comes_first(truth, errors):
+    """A net that says the same of all classes must not be right by luck of a sort."""
+    scores = np.array([[0.25, 0.25, 0.25, 0.25]])
+    assert tuple(top_k_error(np.array([truth]), scores, k) for k in (1, 2, 3)) == errors
+
+
+@pytest.mark.parametrize(
+    ("n", "value", "k", "told"), [(0, 1.0, 1, "0 images"), (2, 1.0, 4, "3 classes"), (2, np.nan, 1, "image number 1")]
+)
+def test_a_top_k_error_of_nothing_is_refused(n, value, k, told):
+    scores = np.ones((n, 3))
+    scores[1:, 2] = value
+    with pytest.raises(EvaluationError, match=told):
+        top_k_error(np.zeros(n, dtype=np.int64), scores, k)

@@ -61,6 +61,51 @@ def class_recalls(confusion: Int64) -> Float64:
     return recalls
 
 
+def top_k_error(truth: Int64, scores: Float64, k: int) -> float:
+    """Compute the part of images whose class is not among the k most likely ones.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (n,), int64
+        Class numbers below K.
+    scores : ndarray of shape (n, K), float64
+        Larger means more likely. Of equal scores the class with the smaller number ranks first.
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    EvaluationError
+        If there are no images, fewer than k classes, or a score is not finite.
+
+    References
+    ----------
+    Russakovsky et al. (2015), ImageNet Large Scale Visual Recognition Challenge: the classification error, k = 1 or 5.
+
+    Examples
+    --------
+    >>> top_k_error(np.array([2, 0]), np.array([[0.5, 0.3, 0.2], [0.4, 0.4, 0.2]]), 1)
+    0.5
+    """
+    if not len(truth) or not 1 <= k <= scores.shape[1]:
+        msg = (
+            f"a top-{k} error needs images and {k} classes, there are {len(truth)} images and {scores.shape[1]} classes"
+        )
+        raise EvaluationError(msg)
+    if not np.isfinite(scores).all():
+        msg = f"the scores of image number {int((~np.isfinite(scores)).any(axis=1).argmax())} are not finite"
+        raise EvaluationError(msg)
+    own = np.take_along_axis(scores, truth[:, None], axis=1)
+    first_of_equals = (scores == own) & (np.arange(scores.shape[1]) < truth[:, None])
+    ahead = ((scores > own) | first_of_equals).sum(axis=1)
+    return float((ahead >= k).mean())
+
+
 def average_precision_11_point(truth: Int8, scores: Float64) -> float:
     """Average the best precision at recalls of at least 0, 0.1 ... 1: the VOC-2007 definition.
 
