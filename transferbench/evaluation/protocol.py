@@ -55,7 +55,7 @@ class SplitResult:
     @property
     def C_at_edge(self) -> bool:
         """Whether the best C is the smallest or largest tried, so that a wider grid might do better."""
-        return len(self.validation) > 1 and self.C in {min(self.validation), max(self.validation)}
+        return _at_edge(self.C, self.validation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,6 +138,79 @@ def evaluate(
     return Evaluation(splits=tuple(results), mean=mean, std=std)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What a split gave whose test labels somebody else has: scores, and no metric of them.
+
+    Parameters
+    ----------
+    split : Split
+        Which images.
+    C : float
+        Chosen.
+    validation : dict of float to float
+        Metric on the validation part, for every C.
+    scores : ndarray of shape (m, K), float64
+        Of the test images, in the order of `Split.test`.
+    """
+
+    split: Split
+    C: float
+    validation: dict[float, float]
+    scores: Float64
+
+    @property
+    def C_at_edge(self) -> bool:
+        """As `SplitResult.C_at_edge`."""
+        return _at_edge(self.C, self.validation)
+
+
+def predict(
+    features: FeatureParts,
+    labels: Labels,
+    split: Split,
+    solver: Solver,
+    Cs: Sequence[float],
+    average_precision: AveragePrecision = "area",
+) -> Prediction:
+    """Do for test images without labels what `evaluate` does for those with labels, up to their scores.
+
+    Parameters
+    ----------
+    features : FeatureParts
+        Of all images.
+    labels : ClassLabels or MultiLabels
+        Of the training images.
+    split : Split
+        Its test images need no labels.
+    solver : Solver
+        Fits the SVMs.
+    Cs : sequence of float
+        Ascending.
+    average_precision : {"eleven_point", "area", "non_interpolated"}
+        With several classes per image, the definition that chooses C.
+
+    Returns
+    -------
+    Prediction
+        To be submitted to whoever has the labels.
+
+    Raises
+    ------
+    EvaluationError
+        If a class lacks positive or negative training images, or images to choose C on.
+    """
+    judge = _Judge.of(labels, average_precision)
+    targets = _targets(labels, split, split.fit, "fit on"), _targets(labels, split, split.train, "train on")
+    prepared = solver.prepare(features, [split])
+    by_C = prepared.path(0, targets[0], Cs)
+    validation = {C: judge.value(split.validation, scores) for C, scores in zip(Cs, by_C, strict=True)}
+    C = choose_C(validation)
+    prepared.train(0, targets[1], C)
+    (scores,) = prepared.test_scores()
+    return Prediction(split=split, C=C, validation=validation, scores=scores)
+
+
 def choose_C(validation: dict[float, float]) -> float:
     """Choose the C with the best validation score.
 
@@ -206,6 +279,10 @@ class _Judge:
             confusion=confusion,
             scores=scores,
         )
+
+
+def _at_edge(C: float, validation: dict[float, float]) -> bool:
+    return len(validation) > 1 and C in {min(validation), max(validation)}
 
 
 def _score(metric: str, per_class: Float64, n_test: int) -> Score:

@@ -16,10 +16,11 @@ from transferbench.data.people import image_of
 from transferbench.errors import CacheError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.metrics import mean_average_precision
-from transferbench.evaluation.protocol import Evaluation, SplitResult, evaluate
+from transferbench.evaluation.protocol import Evaluation, Prediction, SplitResult, evaluate, predict
 from transferbench.evaluation.shared import shared
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
+from transferbench.pipeline.official import entry_of, official_split
 from transferbench.pipeline.plan import PRETRAINED, REGION_WORDS, Variant, blocks, variants
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress, Task
@@ -33,7 +34,7 @@ from transferbench.reporting.result import (
     find_equal,
     save_result,
 )
-from transferbench.reporting.test_scores import SplitScores
+from transferbench.reporting.test_scores import OFFICIAL, SplitScores
 from transferbench.types import Float32, Split, sha256_of
 
 EVALUATION_VERSION = 1
@@ -84,22 +85,27 @@ def evaluate_recipe(
         layout = variants(recipe, dataset, home)
         _require(asked, layout)
         machine = make_solver(solver, recipe.svm.loss)
-        splits = dataset.splits()
-        inputs = _inputs_sha256(recipe, layout, dataset, splits, machine)
+        splits, official = dataset.splits(), official_split(dataset)
+        inputs = _inputs_sha256(recipe, layout, dataset, splits, official, machine)
         folder = find_equal(home.results, name, inputs)
         if folder is not None:
             stage.reused = True
             progress.say(f"reused: result {folder}")
             return folder, stage
-        with progress.task(f"evaluating {name}", len(layout) * len(splits)) as task:
+        with progress.task(f"evaluating {name}", len(layout) * len(splits) + (official is not None)) as task:
             found = [_evaluate(variant, recipe, dataset, splits, machine, task) for variant in layout]
+            predicted = None if official is None else _predict(layout[0], recipe, dataset, official, machine, task)
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
     scores = tuple(
         _variant_score(variant, dimensions, evaluation)
         for variant, (dimensions, evaluation) in zip(layout, found, strict=True)
     )
     result = _result(name, recipe, dataset, layout, scores, machine, inputs, stages)
-    folder = save_result(home.results, result, _test_scores([evaluation for _, evaluation in found], dataset))
+    kept = _test_scores([evaluation for _, evaluation in found], dataset)
+    if predicted is not None:
+        result = result.model_copy(update={"entry": entry_of(predicted, dataset)})
+        kept.append(SplitScores.of(0, OFFICIAL, predicted.split.test, None, predicted.scores))
+    folder = save_result(home.results, result, kept)
     progress.say(f"wrote {folder}")
     return folder, stage
 
@@ -133,7 +139,12 @@ def _require(asked: str, layout: Sequence[Variant]) -> None:
 
 
 def _inputs_sha256(
-    recipe: Recipe, layout: tuple[Variant, ...], dataset: Dataset, splits: Sequence[Split], solver: Solver
+    recipe: Recipe,
+    layout: tuple[Variant, ...],
+    dataset: Dataset,
+    splits: Sequence[Split],
+    official: Split | None,
+    solver: Solver,
 ) -> str:
     """Hash everything that decides the scores; the row that a recipe claims is not among it."""
     inputs = {
@@ -148,14 +159,13 @@ def _inputs_sha256(
         "solver": solver.name,
         "evaluation_version": EVALUATION_VERSION,
     }
-    return sha256_of(inputs)
+    return sha256_of(inputs if official is None else inputs | {"official": official.sha256})
 
 
 def _evaluate(
     variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
 ) -> tuple[int, Evaluation]:
-    nets = [[_source(block, dataset) for block in part.blocks] for part in variant.parts]
-    features = FeatureParts(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
+    features = _features(variant, recipe, dataset)
     found = evaluate(
         features,
         dataset.labels,
@@ -166,6 +176,21 @@ def _evaluate(
         average_precision=dataset.record.average_precision or "area",
     )
     return features.dimensions, found
+
+
+def _predict(
+    variant: Variant, recipe: Recipe, dataset: Dataset, official: Split, solver: Solver, task: Task
+) -> Prediction:
+    features = _features(variant, recipe, dataset)
+    definition = dataset.record.average_precision or "area"
+    predicted = predict(features, dataset.labels, official, solver, recipe.svm.C, definition)
+    task.advance(note="test images for the server")
+    return predicted
+
+
+def _features(variant: Variant, recipe: Recipe, dataset: Dataset) -> FeatureParts:
+    nets = [[_source(block, dataset) for block in part.blocks] for part in variant.parts]
+    return FeatureParts(nets, AGGREGATORS[recipe.aggregate.kind], recipe.aggregate.l2)
 
 
 def _test_scores(found: Sequence[Evaluation], dataset: Dataset) -> list[SplitScores]:

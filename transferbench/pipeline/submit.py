@@ -1,14 +1,36 @@
-"""`tb submit`: entries to the VOC evaluation server."""
+"""`tb submit`: entries to the VOC evaluation server, written from results and read back."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from transferbench.data import open_dataset
 from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.record import ServerTest, VocActionLayout, VocLayout
-from transferbench.errors import DatasetError
+from transferbench.errors import DatasetError, ResultError
+from transferbench.files import sha256_file
 from transferbench.home import Home
 from transferbench.pipeline.datasets import WHOLE, DataOptions, place_of
-from transferbench.reporting.submission import Entry, check_submission
+from transferbench.reporting.result import Result, list_results, load_result
+from transferbench.reporting.submission import Entry, check_submission, write_submission
+from transferbench.reporting.test_scores import OFFICIAL, load_test_scores
+
+
+class Written(NamedTuple):
+    """An archive for the server.
+
+    Parameters
+    ----------
+    archive : Path
+        What to upload.
+    sha256 : str
+        Of its bytes: the same scores give the same.
+    result : Path
+        Folder of the result that the scores are from.
+    """
+
+    archive: Path
+    sha256: str
+    result: Path
 
 
 def entry_of(name: str, home: Home, data: DataOptions = WHOLE) -> Entry:
@@ -70,3 +92,63 @@ def check_archive(name: str, archive: Path, home: Home, data: DataOptions = WHOL
         A sentence for everything that the server would refuse; empty if there is nothing.
     """
     return check_submission(archive, entry_of(name, home, data))
+
+
+def submit(name: str, recipe: str | None, home: Home, data: DataOptions = WHOLE, output: Path | None = None) -> Written:
+    """Write the entry of a result.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    recipe : str or None
+        A recipe (its newest result counts), or a result's folder; the newest result on the dataset if None.
+    home : Home
+        The work folder.
+    data : DataOptions
+        Where the images are.
+    output : Path or None
+        The archive, ending in ``.tar.gz``; a name in the result's folder if None.
+
+    Returns
+    -------
+    Written
+        Checked as the server would.
+
+    Raises
+    ------
+    DatasetError
+        If the dataset has no such test, or its test images are not there.
+    ResultError
+        If there is no result with scores of exactly the test entries that are there, or they cannot be submitted.
+    """
+    entry = entry_of(name, home, data)
+    folder, result = _result_on(name, recipe, home)
+    again = f"  Evaluate it on all of them: tb run {result.recipe_name}"
+    if result.limit is not None:
+        msg = f"{folder}: is a trial with up to {result.limit} images of every class, so no entry.\n{again}"
+        raise ResultError(msg)
+    kept = load_test_scores(folder, result.test_scores_sha256)
+    found = next((scores for scores in kept if scores.split == OFFICIAL), None)
+    if found is None:
+        msg = f"{folder}: has no scores of test images: they were not there when it was evaluated.\n{again}"
+        raise ResultError(msg)
+    if found.ids != entry.ids:
+        differing = len(set(found.ids) ^ set(entry.ids))
+        msg = f"{folder}: was evaluated on other test entries than are there now, {differing} differ.\n{again}"
+        raise ResultError(msg)
+    archive = output or folder / f"{result.recipe_name}-{entry.year}-{entry.competition}.tar.gz"
+    write_submission(archive, entry, {c: found.values[:, k].tolist() for k, c in enumerate(result.classes)})
+    return Written(archive, sha256_file(archive), folder)
+
+
+def _result_on(name: str, recipe: str | None, home: Home) -> tuple[Path, Result]:
+    """Find the newest result on a dataset."""
+    folders = [Path(recipe)] if recipe is not None and Path(recipe).is_dir() else list_results(home.results, recipe)
+    for folder in reversed(folders):
+        result = load_result(folder)
+        if result.dataset == name:
+            return folder, result
+    of = f" of {recipe}" if recipe is not None else ""
+    msg = f"there is no result on {name}{of} in {home.results}.\n  Make one: tb run {recipe or 'RECIPE'}"
+    raise ResultError(msg)

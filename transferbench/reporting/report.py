@@ -184,6 +184,13 @@ def remarks(result: Result, comparison: Comparison | None) -> list[str]:
         lines.append(
             f"TRIAL with up to {result.limit} images of every class (--limit): these numbers compare with no others."
         )
+    if result.entry is not None:
+        entry = result.entry
+        lines.append(
+            f"These are local numbers, none of the server's: its {entry.n_test} test entries were scored too, after "
+            f"choosing C = {entry.C:g} on {entry.n_validation} and training on {entry.n_fit + entry.n_validation}. "
+            f"To write them for it ({entry.competition}): tb submit {result.dataset} --recipe {result.recipe_name}"
+        )
     if any(variant.std is not None for variant in result.scores):
         lines.append("± is the standard deviation over the splits, n - 1 in the denominator.")
     if comparison is not None:

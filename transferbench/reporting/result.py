@@ -46,6 +46,19 @@ class VariantScore(Document):
     splits: tuple[SplitScore, ...]
 
 
+class Entry(Document):
+    """What was computed for a server that alone has the test labels; its scores are kept beside the result."""
+
+    competition: str
+    sha256: str
+    n_fit: int
+    n_validation: int
+    n_test: int
+    C: float
+    C_at_edge: bool
+    validation: tuple[tuple[float, float], ...]
+
+
 class BlockRecord(Document):
     """One block of descriptors that the scores rest on."""
 
@@ -84,6 +97,7 @@ class Result(Document):
     git_commit: str | None
     stages: tuple[StageRecord, ...]
     test_scores_sha256: str | None = None
+    entry: Entry | None = None
 
     @property
     def per_class_measure(self) -> str:
@@ -198,9 +212,10 @@ def list_results(results: Path, recipe_name: str | None = None) -> list[Path]:
     list of Path
         Oldest first.
     """
-    return sorted(
-        (path.parent for path in results.glob(f"{recipe_name or '*'}/*/{RESULT_FILE}")), key=lambda folder: folder.name
-    )
+    # Names tell the second; of results of one second the file's own time tells the order.
+    files = results.glob(f"{recipe_name or '*'}/*/{RESULT_FILE}")
+    ordered = sorted(files, key=lambda file: (file.parent.name.partition("-")[0], file.stat().st_mtime_ns))
+    return [file.parent for file in ordered]
 
 
 def find_result(results: Path, name: str | None) -> Path:

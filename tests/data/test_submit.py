@@ -1,0 +1,148 @@
+"""`tb submit`: from photographs without test labels to an archive that the server would take."""
+
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.svm import LinearSVC
+
+from transferbench.cache.store import load, stored_blocks
+
+
+def recipe(folder, dataset, regions=("image",)):
+    content = {
+        "version": 1,
+        "dataset": dataset,
+        "features": {
+            "nets": [{"name": "A", "width": 0.0625, "crop": 32, "weights": {"kind": "random"}}],
+            "scales": [32],
+            "flip": True,
+            "regions": list(regions),
+        },
+        "aggregate": {"kind": "stack", "l2": "both"},
+        "svm": {"loss": "squared_hinge", "C": [0.1, 1.0, 10.0], "selection": "validation"},
+        "claims": None,
+    }
+    path = folder / "entry.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def content(path):
+    with tarfile.open(path, "r:gz") as tar:
+        return {member.name: tar.extractfile(member).read().decode() for member in tar}
+
+
+def lines(text):
+    """Map the words before the score to the score, in the order of the lines."""
+    return {tuple(line.split()[:-1]): float(line.split()[-1]) for line in text.splitlines()}
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def decisions(rows, labels, train, test, C, k):
+    known = [i for i in train if labels[i][k]]
+    machine = LinearSVC(C=C, tol=1e-9, max_iter=1_000_000)
+    machine.fit([rows[i] for i in known], [labels[i][k] for i in known])
+    return machine.decision_function([rows[i] for i in test])
+
+
+def test_an_entry_on_images_holds_the_scores_of_linear_svc(voc2012, call, tmp_path):
+    path = recipe(tmp_path, "voc2012")
+    done = call("run", path, "--data-dir", voc2012.folder, "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    entry = result["entry"]
+    assert entry["competition"] == "comp2"
+    assert (entry["n_fit"], entry["n_validation"], entry["n_test"]) == (10, 10, 10)
+    written = call("submit", "voc2012", "--recipe", "entry", "--data-dir", voc2012.folder, "--json")
+    assert written.code == 0, written.err
+    (row,) = json.loads(written.out)
+    files = content(row["archive"])
+    assert list(files) == [f"results/VOC2012/Main/comp2_cls_test_{name}.txt" for name in sorted(voc2012.classes)]
+    (block,) = stored_blocks(tmp_path / "home" / "features")
+    found = load(block)
+    rows = dict(zip(found.ids, unit(found.array.astype(float)), strict=True))
+    train, test = voc2012.lists["train"] + voc2012.lists["val"], voc2012.lists["test"]
+    for k, name in enumerate(voc2012.classes):
+        stated = lines(files[f"results/VOC2012/Main/comp2_cls_test_{name}.txt"])
+        assert list(stated) == [(i,) for i in test]
+        expected = decisions(rows, voc2012.labels, train, test, entry["C"], k)
+        np.testing.assert_allclose(list(stated.values()), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("regions", [("image",), ("image", "box")])
+def test_an_entry_on_people_has_a_line_per_person(voc_action, call, tmp_path, regions):
+    done = call("run", recipe(tmp_path, "voc2012_action", regions), "--data-dir", voc_action.folder, "--json")
+    assert done.code == 0, done.err
+    out = tmp_path / "mine.tar.gz"
+    written = call("submit", "voc2012_action", "--data-dir", voc_action.folder, "--output", out)
+    assert written.code == 0, written.err
+    assert call("submit", "voc2012_action", "--check", out, "--data-dir", voc_action.folder).code == 0
+    files = content(out)
+    assert list(files) == [f"results/VOC2012/Action/comp10_action_test_{name}.txt" for name in ("jumping", "reading")]
+    blocks = {block.spec.region: load(block) for block in stored_blocks(tmp_path / "home" / "features")}
+    pieces = [dict(zip(blocks[r].ids, unit(blocks[r].array.astype(float)), strict=True)) for r in regions]
+    people = [person for part in voc_action.people.values() for person in part]
+    rows = {p: np.concatenate([piece.get(p, piece.get(p.split("#")[0])) for piece in pieces]) for p in people}
+    rows = {p: row / np.linalg.norm(row) for p, row in rows.items()}
+    train, test = voc_action.people["train"] + voc_action.people["val"], voc_action.people["test"]
+    C = json.loads(done.out)["entry"]["C"]
+    for k, name in enumerate(("jumping", "reading")):
+        stated = lines(files[f"results/VOC2012/Action/comp10_action_test_{name}.txt"])
+        assert list(stated) == [tuple(p.split("#")) for p in test]
+        np.testing.assert_allclose(
+            list(stated.values()), decisions(rows, voc_action.labels, train, test, C, k), atol=1e-4
+        )
+        of_one_image = [stated["2010_003001", "2"], stated["2010_003001", "3"]]
+        assert (of_one_image[0] == of_one_image[1]) == (regions == ("image",))  # the whole image cannot tell them apart
+
+
+def test_an_entry_is_chosen_on_val_and_not_on_part_of_train(voc2012, call, tmp_path):
+    """The local number chooses C on a fifth of train; the server's on all of val."""
+    result = json.loads(call("run", recipe(tmp_path, "voc2012"), "--data-dir", voc2012.folder, "--json").out)
+    (local,) = result["scores"][0]["splits"]
+    assert (local["n_fit"], local["n_validation"], local["n_test"]) == (8, 2, 10)
+    assert result["entry"]["sha256"] != local["sha256"]
+    assert "These are local numbers, none of the server's" in call("report", "entry").out
+
+
+def test_the_same_scores_are_the_same_bytes(voc2012, call, tmp_path):
+    path = recipe(tmp_path, "voc2012")
+    call("run", path, "--data-dir", voc2012.folder)
+    hashes = set()
+    for name in ("one.tar.gz", "other.tar.gz"):
+        done = call("submit", "voc2012", "--data-dir", voc2012.folder, "--output", tmp_path / name, "--json")
+        hashes.add(json.loads(done.out)[0]["sha256"])
+    assert len(hashes) == 1
+
+
+def test_what_is_no_entry_is_explained(voc2012, call, tmp_path):
+    path = recipe(tmp_path, "voc2012")
+    place = ("--data-dir", voc2012.folder)
+    none = call("submit", "voc2012", *place)
+    assert (none.code, "there is no result on voc2012" in none.err) == (1, True)
+    assert call("submit", "voc2012", "--check", "a.tar.gz", "--recipe", "entry", *place).code == 2
+    tests = voc2012.folder / "test"
+    tests.rename(tmp_path / "elsewhere")
+    assert json.loads(call("run", path, *place, "--json").out)["entry"] is None
+    without = call("submit", "voc2012", *place)
+    assert (without.code, "the test images are not there" in without.err) == (1, True)
+    (tmp_path / "elsewhere").rename(tests)
+    unscored = call("submit", "voc2012", *place)
+    assert (unscored.code, "has no scores of test images" in unscored.err) == (1, True)
+    assert json.loads(call("run", path, *place, "--json").out)["entry"]["n_test"] == 10  # another result, not reused
+    listed = tests / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / "test.txt"
+    whole = listed.read_text()
+    listed.write_text("".join(whole.splitlines(keepends=True)[1:]))
+    fewer = call("submit", "voc2012", *place)
+    assert (fewer.code, "other test entries than are there now, 1 differ" in fewer.err) == (1, True)
+    listed.write_text(whole)
+    call("run", path, *place, "--limit", 5)
+    trial = call("submit", "voc2012", *place)
+    assert (trial.code, "is a trial with up to 5 images" in trial.err) == (1, True)
+    assert not list(tmp_path.rglob("*.tar.gz"))
