@@ -68,6 +68,18 @@ def test_ten_different_faults_are_named_in_one_run(voc2007, call, photo):
         assert found, (what, told)
 
 
+def test_a_limited_check_opens_a_few_images_and_reads_all_lists(voc2007, call):
+    (voc2007.root / "ImageSets" / "Main" / "cat_train.txt").unlink()
+    result = call("datasets", "check", "voc2007", "--data-dir", voc2007.folder, "--limit", 1, "--json")
+    assert result.code == 1
+    told = [what for _, what, _ in findings(result)]
+    assert "class cat has no labels for train" in told
+    (trial,) = [what for what in told if what.startswith("TRIAL: only")]
+    n_opened = int(trial.split()[2])
+    assert 4 <= n_opened < 36
+    assert f"{n_opened} image files have a good header" in told
+
+
 def test_deep_finds_what_a_header_hides(caltech101, call, photo):
     path = caltech101.root / "Faces" / "image_0003.jpg"
     path.write_bytes(photo(9, size=(200, 150))[:-600])

@@ -92,14 +92,15 @@ def fetch_dataset(
 @datasets.command("check")
 @click.argument("name")
 @click.option("--deep", is_flag=True, help="Decode every image, and look for files with equal contents.")
-@data_dir_option
+@data_options
 @home_option
 @json_option
-def check_dataset(name: str, deep: bool, data_dir: Path | None, home: Path, as_json: bool) -> None:
+def check_dataset(name: str, deep: bool, data_dir: Path | None, limit: int | None, home: Path, as_json: bool) -> None:
     """Compare a dataset on disk with its record and open every image.
 
     NAME has a record (`tb datasets list`), or is imagefolder:PATH or csv:PATH. Everything that is missing, corrupt,
-    wrong or stray is listed at once with what to do; exits with 1 if the dataset cannot be used.
+    wrong or stray is listed at once with what to do; exits with 1 if the dataset cannot be used. With --limit lists and
+    counts are checked whole, and only so many images are opened.
 
     \b
     Example:
@@ -109,7 +110,7 @@ def check_dataset(name: str, deep: bool, data_dir: Path | None, home: Path, as_j
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.doctor import check, check_to_dict
 
-    found = check(name, Home.at(home), DataOptions(data_dir), deep=deep, progress=progress())
+    found = check(name, Home.at(home), DataOptions(data_dir, limit), deep=deep, progress=progress())
     if as_json:
         print_json(check_to_dict(found))
     else:

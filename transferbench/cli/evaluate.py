@@ -54,7 +54,7 @@ def evaluate(
 
     loaded, place, bars = load(recipe, Recipe), Home.at(home), progress()
     check(loaded)
-    dataset = target(loaded.dataset, place, DataOptions(data_dir, limit))
+    dataset = target(loaded.dataset, place, DataOptions(data_dir, limit, bars))
     before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
     folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before, solver=solver)
     print_report(report(place, folder), as_json=as_json)

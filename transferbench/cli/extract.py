@@ -89,7 +89,8 @@ def extract(
     from transferbench.pipeline import extract as pipeline
     from transferbench.pipeline.datasets import DataOptions
 
-    place, data = Home.at(home), DataOptions(data_dir, limit)
+    place, bars = Home.at(home), progress()
+    data = DataOptions(data_dir, limit, bars)
     if dataset is None:
         opened, parts = pipeline.parts_of_recipe(str(recipe), place, data)
     elif scales is None:
@@ -99,7 +100,7 @@ def extract(
         opened, parts = pipeline.parts_of_options(
             dataset, net, weights, scales, flip=flip, home=place, layer=layer, regions=region.split(","), data=data
         )
-    pipeline.extract(parts, opened, device=device, progress=progress())
+    pipeline.extract(parts, opened, device=device, progress=bars)
     rows = [
         [part.name, block.spec.short_side_px, len(block.ids), str(block.folder)]
         for part in parts

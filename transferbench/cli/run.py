@@ -34,6 +34,7 @@ def run(
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.recipe import Recipe, load
 
-    place, bars, data = Home.at(home), progress(), DataOptions(data_dir, limit)
+    place, bars = Home.at(home), progress()
+    data = DataOptions(data_dir, limit, bars)
     done = pipeline.run(recipe, load(recipe, Recipe), place, device=device, progress=bars, data=data, solver=solver)
     print_report(done, as_json=as_json)

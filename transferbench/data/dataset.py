@@ -42,7 +42,7 @@ class SurveyedDataset:
         if place.limit is not None:
             survey = _limited(survey, place.limit)
         self._survey = survey
-        self._memory = place.memory
+        self._place = place
         self._identity: str | None = None
         self.record: DatasetRecord = survey.record
         self.limit: int | None = place.limit
@@ -53,8 +53,8 @@ class SurveyedDataset:
         self._pictures: dict[Region, Pictures] = {"image": self}
         if survey.record.task == "multi_label_per_box":
             self._pictures = {
-                "image": WholeImages(survey.ids, survey.files, place.memory),
-                "box": Crops(survey.ids, survey.files, survey.boxes, place.memory),
+                "image": WholeImages(survey.ids, survey.files, place),
+                "box": Crops(survey.ids, survey.files, survey.boxes, place),
             }
 
     @property
@@ -63,7 +63,7 @@ class SurveyedDataset:
         if self._identity is None:  # reading every file takes a while; many uses need no identity
             files = [self._survey.files[image_id] for image_id in self.ids]
             pretraining = isinstance(self.record.protocol, Pretraining)
-            self._identity = sha256_of(self.ids) if pretraining else fingerprint(self.ids, files, self._memory)
+            self._identity = sha256_of(self.ids) if pretraining else fingerprint(self.ids, files, self._place)
         return self._identity
 
     def file(self, image_id: str) -> Path:

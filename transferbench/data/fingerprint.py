@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from transferbench.data.place import Place
 from transferbench.errors import DatasetError
 from transferbench.files import publish, sha256_file
 from transferbench.types import sha256_of
@@ -13,10 +14,11 @@ from transferbench.types import sha256_of
 _FORMAT = "transferbench.fingerprints.1"
 _WORKERS = min(8, os.cpu_count() or 1)
 
-Known = dict[str, tuple[int, int, str]]
+Entry = tuple[int, int, str]
+Known = dict[str, Entry]
 
 
-def fingerprint(ids: Sequence[str], files: Sequence[str], memory: Path | None) -> str:
+def fingerprint(ids: Sequence[str], files: Sequence[str], place: Place) -> str:
     """Hash what ordered ids stand for.
 
     Parameters
@@ -25,8 +27,9 @@ def fingerprint(ids: Sequence[str], files: Sequence[str], memory: Path | None) -
         In order.
     files : sequence of str
         File of every id; several ids may share one.
-    memory : Path or None
-        Folder in which hashes of files are kept; a file of unchanged size and time of change is not read again.
+    place : Place
+        Its memory is the folder in which hashes of files are kept: a file of unchanged size and time of change is not
+        read again. Its progress is told of the others.
 
     Returns
     -------
@@ -38,28 +41,48 @@ def fingerprint(ids: Sequence[str], files: Sequence[str], memory: Path | None) -
     DatasetError
         If a file cannot be read.
     """
-    store = memory / f"{sha256_of(os.path.commonpath([*files]) if files else '')[:16]}.json" if memory else None
+    root = sha256_of(os.path.commonpath([*files]) if files else "")[:16]
+    store = place.memory / f"{root}.json" if place.memory else None
     known = _recall(store)
     distinct = sorted(set(files))
-    with ThreadPoolExecutor(_WORKERS) as workers:
-        found = dict(zip(distinct, workers.map(lambda file: _hashed(file, known), distinct), strict=True))
-    if store is not None and any(known.get(file) != entry for file, entry in found.items()):
+    found = {file: entry for file in distinct if (entry := _unchanged(file, known)) is not None}
+    new = [file for file in distinct if file not in found]
+    if new:
+        what = f"hashing {len(new):,} image files for the first time"
+        with place.progress.task(what, len(new)) as task, ThreadPoolExecutor(_WORKERS) as workers:
+            for file, entry in zip(new, workers.map(_hashed, new), strict=True):
+                found[file] = entry
+                task.advance()
+    if store is not None and new:
         content = {"format": _FORMAT, "files": known | found}
         publish(store, json.dumps(content, separators=(",", ":")).encode())
     return sha256_of([[image_id, found[file][2]] for image_id, file in zip(ids, files, strict=True)])
 
 
-def _hashed(file: str, known: Known) -> tuple[int, int, str]:
-    path = Path(file)
+def _unchanged(file: str, known: Known) -> Entry | None:
+    entry = known.get(file)
+    return entry if entry is not None and entry[:2] == _state(file) else None
+
+
+def _hashed(file: str) -> Entry:
+    # Looked at before it is read: what is changed meanwhile has another time by then and is read again next time.
+    state = _state(file)
     try:
-        state = path.stat()
-        entry = known.get(file)
-        if entry is not None and entry[:2] == (state.st_size, state.st_mtime_ns):
-            return entry
-        return state.st_size, state.st_mtime_ns, sha256_file(path)
+        return *state, sha256_file(Path(file))
     except OSError as problem:
-        msg = f"{path}: cannot be read: {problem.strerror}"
-        raise DatasetError(msg) from problem
+        raise _unreadable(file, problem) from problem
+
+
+def _state(file: str) -> tuple[int, int]:
+    try:
+        state = Path(file).stat()
+    except OSError as problem:
+        raise _unreadable(file, problem) from problem
+    return state.st_size, state.st_mtime_ns
+
+
+def _unreadable(file: str, problem: OSError) -> DatasetError:
+    return DatasetError(f"{file}: cannot be read: {problem.strerror}")
 
 
 def _recall(store: Path | None) -> Known:

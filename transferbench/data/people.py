@@ -8,6 +8,7 @@ from PIL import Image
 
 from transferbench.data.fingerprint import fingerprint
 from transferbench.data.images import read_image
+from transferbench.data.place import Place
 from transferbench.types import Box, sha256_of
 
 _SEPARATOR = "#"
@@ -56,19 +57,19 @@ class WholeImages:
         Ids.
     files : mapping of str to str
         Photograph of every person.
-    memory : Path or None
+    place : Place
         As for `fingerprint`.
     """
 
-    def __init__(self, people: Sequence[str], files: Mapping[str, str], memory: Path | None) -> None:
+    def __init__(self, people: Sequence[str], files: Mapping[str, str], place: Place) -> None:
         self._files = {image_of(person): files[person] for person in people}
-        self._memory = memory
+        self._place = place
         self.ids: tuple[str, ...] = tuple(sorted(self._files))
 
     @cached_property
     def images_sha256(self) -> str:
         """Identity of the image ids and of the contents of their files."""
-        return fingerprint(self.ids, [self._files[image_id] for image_id in self.ids], self._memory)
+        return fingerprint(self.ids, [self._files[image_id] for image_id in self.ids], self._place)
 
     def image(self, image_id: str) -> Image.Image:
         """Decode a photograph.
@@ -102,20 +103,18 @@ class Crops:
         Photograph of every person.
     boxes : mapping of str to Box
         Of every person.
-    memory : Path or None
+    place : Place
         As for `fingerprint`.
     """
 
-    def __init__(
-        self, people: Sequence[str], files: Mapping[str, str], boxes: Mapping[str, Box], memory: Path | None
-    ) -> None:
-        self._files, self._boxes, self._memory = files, boxes, memory
+    def __init__(self, people: Sequence[str], files: Mapping[str, str], boxes: Mapping[str, Box], place: Place) -> None:
+        self._files, self._boxes, self._place = files, boxes, place
         self.ids: tuple[str, ...] = tuple(people)
 
     @cached_property
     def images_sha256(self) -> str:
         """Identity of the people, of the contents of their photographs and of their boxes."""
-        photographs = fingerprint(self.ids, [self._files[person] for person in self.ids], self._memory)
+        photographs = fingerprint(self.ids, [self._files[person] for person in self.ids], self._place)
         boxes = (self._boxes[person] for person in self.ids)
         return sha256_of([photographs, [[box.left, box.top, box.right, box.bottom] for box in boxes]])
 

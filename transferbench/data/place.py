@@ -1,7 +1,9 @@
 """Where a dataset's files are, and how much of them is wanted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from transferbench.progress import Progress, Silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,11 +18,14 @@ class Place:
         Folder that keeps the hashes of files between runs; without it every file is hashed anew.
     limit : int, optional
         For a trial: at most so many images of every class, in every part.
+    progress : Progress
+        Told of what takes long: hashing files for the first time.
     """
 
     folder: Path
     memory: Path | None = None
     limit: int | None = None
+    progress: Progress = field(default_factory=Silent, compare=False, repr=False)
 
 
 HERE = Place(folder=Path())

@@ -1,7 +1,7 @@
 """Where datasets are, and opening them for the other verbs; a record told in rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from transferbench.data import Dataset, Source, open_dataset, open_source, packed_in
@@ -10,7 +10,7 @@ from transferbench.data.pack.layout import is_pack
 from transferbench.data.place import Place
 from transferbench.data.record import Archive, DatasetRecord, Part, is_own
 from transferbench.home import Home
-from transferbench.progress import Progress
+from transferbench.progress import Progress, Silent
 from transferbench.types import PublishedRow
 
 
@@ -24,10 +24,13 @@ class DataOptions:
         Instead of the dataset's folder in the work folder.
     limit : int, optional
         For a trial: at most so many images of every class, in every part.
+    progress : Progress
+        Told of what takes long before the work itself begins.
     """
 
     data_dir: Path | None = None
     limit: int | None = None
+    progress: Progress = field(default_factory=Silent, compare=False, repr=False)
 
 
 WHOLE = DataOptions()
@@ -52,7 +55,12 @@ def place_of(name: str, home: Home, options: DataOptions = WHOLE) -> Place:
         Nothing is looked at.
     """
     folder = options.data_dir or home.data / (name if not is_own(name) else "own")
-    return Place(folder=folder.expanduser().absolute(), memory=home.data / ".hashes", limit=options.limit)
+    return Place(
+        folder=folder.expanduser().absolute(),
+        memory=home.data / ".hashes",
+        limit=options.limit,
+        progress=options.progress,
+    )
 
 
 def target(name: str, home: Home, options: DataOptions = WHOLE) -> Dataset:

@@ -1,7 +1,7 @@
 """`tb datasets check`: a folder beside its record, everything that is wrong at once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from transferbench.data.check import check_images
 from transferbench.data.pack.layout import Pack, is_pack
 from transferbench.data.pack.reading import check_pack
 from transferbench.data.record import is_own, load_record, record_folder
-from transferbench.data.splits import splits_of
+from transferbench.data.splits import first_of_every_class, splits_of
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Finding, Survey
 from transferbench.errors import DatasetError
@@ -58,7 +58,7 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
     home : Home
         The work folder.
     options : DataOptions
-        Where to look.
+        Where to look, and how many images of every class to open.
     deep : bool
         Decode every image instead of reading its header, and look for equal files.
     progress : Progress
@@ -83,8 +83,14 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
             findings += _splits_told(_splits_of(found, findings))
         except DatasetError as problem:
             findings.append(Finding("wrong", f"no splits can be made: {problem}"))
-        with progress.task(f"opening images of {name}", len(set(found.files.values()))) as task:
-            findings += check_images(found, deep=deep, done=task.advance)
+        looked_at = found if options.limit is None else _some(found, options.limit)
+        n_files = len(set(looked_at.files.values()))
+        if looked_at is not found:
+            everything = len(set(found.files.values()))
+            what = f"TRIAL: only {n_files:,} of {everything:,} image files were opened (--limit {options.limit})"
+            findings.append(Finding("info", what))
+        with progress.task(f"opening images of {name}", n_files) as task:
+            findings += check_images(looked_at, deep=deep, done=task.advance)
     return Check(name=name, folder=place.folder, layout=found.layout, findings=_problems_first(findings))
 
 
@@ -101,6 +107,12 @@ def _check_pack(name: str, folder: Path, progress: Progress) -> Check:
 def _problems_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     order = ("missing", "corrupt", "wrong", "stray", "info", "ok")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+
+
+def _some(found: Survey, limit: int) -> Survey:
+    """Keep the image files of a trial; lists and labels stay whole."""
+    kept = {i for ids in found.parts.values() for i in first_of_every_class(found.labels, ids, limit)}
+    return replace(found, files={i: file for i, file in found.files.items() if i in kept})
 
 
 def _splits_of(found: Survey, findings: Sequence[Finding]) -> tuple[Split, ...]:
