@@ -179,6 +179,27 @@ def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[
         lock.release()
 
 
+def holder_of(folder: Path) -> str:
+    """Say who is writing in a folder, without disturbing it.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `writer_lock`.
+
+    Returns
+    -------
+    str
+        For instance ``process 12 on ada``; empty if nobody is, or the process is gone that said so.
+    """
+    try:
+        said = (folder / ".lock-holder").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    mine = re.fullmatch(rf"process (\d+) on {re.escape(socket.gethostname())}", said)
+    return "" if mine and not _alive(int(mine[1])) else said
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)

@@ -16,6 +16,7 @@ from transferbench.cli.pretrain import pretrain
 from transferbench.cli.recipes import recipes
 from transferbench.cli.report import report
 from transferbench.cli.run import run
+from transferbench.cli.runs import runs
 from transferbench.cli.submit import submit
 from transferbench.cli.weights import weights
 
@@ -34,5 +35,5 @@ def main() -> None:
     """
 
 
-for _command in (run, pretrain, extract, evaluate, report, submit, recipes, datasets, nets, weights, cache):
+for _command in (run, pretrain, extract, evaluate, report, submit, recipes, datasets, nets, weights, runs, cache):
     main.add_command(_command)

@@ -1,15 +1,17 @@
-"""The HTML page of a result: one file, no network, light and dark. Owns jinja2."""
+"""HTML pages: one file each, no network, light and dark. Owns jinja2."""
 
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
-def render_page(**values: Any) -> str:
-    """Fill the page's template.
+def render_page(template: str = "result.html.j2", /, **values: Any) -> str:
+    """Fill a page's template.
 
     Parameters
     ----------
+    template : str
+        File of the template.
     **values : Any
         Everything the template names; escaped, but for the two figures, which are SVG of our own making.
 
@@ -25,4 +27,4 @@ def render_page(**values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("result.html.j2").render(**values)
+    return environment.get_template(template).render(**values)
