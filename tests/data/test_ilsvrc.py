@@ -3,7 +3,8 @@ import shutil
 import pytest
 
 from transferbench.data import Place, open_dataset, open_source
-from transferbench.data.ilsvrc import boxes_of, kit_order
+from transferbench.data.annotations import boxes_of
+from transferbench.data.ilsvrc import kit_order
 from transferbench.data.record import load_record
 from transferbench.errors import DatasetError
 from transferbench.types import Box
@@ -112,6 +113,35 @@ def test_a_class_that_is_still_packed_is_named(ilsvrc):
 def test_it_is_no_target(ilsvrc):
     with pytest.raises(DatasetError, match="is a dataset to pretrain on"):
         open_dataset("ilsvrc2012", Place(folder=ilsvrc.folder))
+
+
+def annotate(folder, name, size, objects):
+    folder.mkdir(parents=True, exist_ok=True)
+    edges = ("xmin", "ymin", "xmax", "ymax")
+    found = "".join(
+        f"<object><name>{wnid}</name><bndbox>"
+        + "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(edges, box, strict=True))
+        + "</bndbox></object>"
+        for wnid, box in objects
+    )
+    size = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
+    (folder / f"{name}.xml").write_text(f"<annotation><filename>{name}</filename>{size}{found}</annotation>")
+
+
+@pytest.mark.parametrize("place", ["Annotations/CLS-LOC", "bbox"])
+def test_boxes_of_objects_are_read_where_there_are_any(ilsvrc, call, place):
+    """Of the tree's images one training image has two boxes, and one validation image is a copy of half the size."""
+    wnid = "n02123045"
+    root = ilsvrc.folder / place
+    annotate(root / "train" / wnid, f"{wnid}_3", (48, 40), [(wnid, (1, 1, 10, 20)), (wnid, (5, 6, 48, 40))])
+    annotate(root / "val", "ILSVRC2012_val_00000004", (96, 80), [(ilsvrc.truth[3], (11, 21, 96, 80))])
+    source = opened(ilsvrc)
+    assert source.objects(f"train/{wnid}/{wnid}_3.JPEG") == [(wnid, Box(0, 0, 10, 20)), (wnid, Box(4, 5, 48, 40))]
+    assert source.objects("val/ILSVRC2012_val_00000004.JPEG") == [(ilsvrc.truth[3], Box(5, 10, 48, 40))]
+    assert source.objects(f"train/{wnid}/{wnid}_2.JPEG") == []
+    told = call("datasets", "check", "ilsvrc2012", "--data-dir", ilsvrc.folder).out
+    assert "boxes of 1 of 20 images of train" in told
+    assert "boxes of 1 of 8 images of val" in told
 
 
 def test_boxes_are_scaled_to_a_rescaled_copy_and_cut_at_its_edge(tmp_path):

@@ -99,6 +99,25 @@ def read_annotation(path: Path) -> Annotation:
         raise DatasetError(msg) from problem
 
 
+def boxes_of(annotation: Path, width: int, height: int) -> list[tuple[str, Box]]:
+    """Read the boxes of one image.
+
+    Parameters
+    ----------
+    annotation : Path
+        XML of the localisation task.
+    width, height : int
+        Of the image as it is on disk: redistributed copies are rescaled, their annotations are not.
+
+    Returns
+    -------
+    list of tuple of str and Box
+        Name (of ILSVRC a WordNet id) and box of every object, in the image's own pixels.
+    """
+    found = read_annotation(annotation)
+    return [(o.name, box) for o, box in zip(found.objects, found.boxes_on(width, height), strict=True)]
+
+
 def _parse(path: Path) -> Element:
     try:
         with path.open("rb") as file:

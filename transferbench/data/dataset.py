@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from transferbench.data.annotations import boxes_of
 from transferbench.data.fingerprint import fingerprint
-from transferbench.data.images import read_image
+from transferbench.data.images import read_header, read_image
 from transferbench.data.people import Crops, WholeImages
 from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import Place
@@ -100,6 +101,32 @@ class SurveyedDataset:
             If the file is damaged; the message names it.
         """
         return read_image(self.file(image_id))
+
+    def objects(self, image_id: str) -> list[tuple[str, Box]]:
+        """Read the boxes of the objects in an image.
+
+        Parameters
+        ----------
+        image_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        list of tuple of str and Box
+            Class (of ILSVRC its WordNet id) and box of every object, in pixels of the image on disk, which may be a
+            rescaled copy of the annotated one. Empty where the image has no annotation: so have 59% of ILSVRC's
+            training images.
+
+        Raises
+        ------
+        DatasetError
+            If the annotation or the image's header is damaged.
+        """
+        path = self._survey.annotations.get(image_id)
+        if path is None:
+            return []
+        header = read_header(self.file(image_id))
+        return boxes_of(Path(path), header.width, header.height)
 
     def pictures(self, region: Region) -> Pictures:
         """Return what a net is shown.

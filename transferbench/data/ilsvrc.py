@@ -4,14 +4,14 @@ Two orders of the 1000 classes are in use. This package numbers classes by sorte
 the validation ground truth and submissions count by ``ILSVRC2012_ID``, which only the kit's ``meta.mat`` translates.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from transferbench.data.annotations import read_annotation
 from transferbench.data.record import DatasetRecord
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Severity, Survey, some, sorted_entries
 from transferbench.errors import DatasetError
-from transferbench.types import Box, ClassLabels
+from transferbench.types import ClassLabels
 
 BLACKLIST = "blacklist"
 """The part of validation images that the localisation error leaves out."""
@@ -21,6 +21,7 @@ _TRUTH = ("ILSVRC2012_validation_ground_truth.txt", "ILSVRC2014_clsloc_validatio
 _BLACKLIST = ("ILSVRC2014_clsloc_validation_blacklist.txt", "ILSVRC2012_validation_blacklist.txt")
 _KIT_FOLDERS = ("", "ILSVRC2012_devkit_t12/data", "ILSVRC2014_devkit/data", "devkit/data", "data")
 _ROOTS = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "ILSVRC2012")
+_ANNOTATIONS = ("Annotations/CLS-LOC", "ILSVRC/Annotations/CLS-LOC", "bbox", "annotations")
 _VALIDATION_NAME = "ILSVRC2012_val_{:08d}.JPEG"
 
 
@@ -61,12 +62,14 @@ def survey_ilsvrc(record: DatasetRecord, folder: Path) -> Survey:
     listed = _blacklist(root, folder, set(parts.get("val", ())), notes)
     if listed:
         parts[BLACKLIST] = listed
+    annotations = _annotations(root, folder, parts, notes)
     return Survey(
         record=record,
         layout=f"ILSVRC-2012 at {root}",
         files=files,
         parts=parts,
         labels=ClassLabels(classes=record.classes, by_id=by_id),
+        annotations=annotations,
         findings=tuple(notes.findings),
     )
 
@@ -102,25 +105,6 @@ def kit_order(kit: Path) -> tuple[str, ...]:
         msg = f"{path}: the ids of the classes do not run from 1 to {len(leaves)}"
         raise DatasetError(msg)
     return tuple(leaves[k] for k in sorted(leaves))
-
-
-def boxes_of(annotation: Path, width: int, height: int) -> list[tuple[str, Box]]:
-    """Read the boxes of one image.
-
-    Parameters
-    ----------
-    annotation : Path
-        XML of the localisation task.
-    width, height : int
-        Of the image as it is on disk: redistributed copies are rescaled, their annotations are not.
-
-    Returns
-    -------
-    list of tuple of str and Box
-        WordNet id and box of every object, in the image's own pixels.
-    """
-    found = read_annotation(annotation)
-    return [(o.name, box) for o, box in zip(found.objects, found.boxes_on(width, height), strict=True)]
 
 
 def _training(folder: Path, number: dict[str, int], notes: Notes) -> dict[str, tuple[str, int]]:
@@ -221,3 +205,28 @@ def _blacklist(root: Path, folder: Path, validation: set[str], notes: Notes) -> 
         return ()
     notes.add("info", f"{len(ids):,} validation images that the localisation error leaves out", path)
     return tuple(i for i in ids if i in validation)
+
+
+def _annotations(root: Path, folder: Path, parts: Mapping[str, tuple[str, ...]], notes: Notes) -> dict[str, str]:
+    """Find the files with boxes; most training images have none."""
+    bases = [base for base in (root, *root.parents) if base.is_relative_to(folder)]
+    place = next((base / name for base in bases for name in _ANNOTATIONS if (base / name).is_dir()), None)
+    if place is None:
+        return {}
+    found: dict[str, str] = {}
+    for part in ("train", "val"):
+        listed: dict[str, set[str]] = {}  # of a folder the names in it: half a million files are not looked at singly
+        mine = {}
+        for image_id in parts.get(part, ()):
+            where, _, name = image_id.rpartition("/")
+            if where not in listed:
+                listed[where] = (
+                    {entry.name for entry in os.scandir(place / where)} if (place / where).is_dir() else set()
+                )
+            annotation = f"{name.rpartition('.')[0]}.xml"
+            if annotation in listed[where]:
+                mine[image_id] = f"{place}/{where}/{annotation}"
+        if part in parts:
+            notes.add("info", f"boxes of {len(mine):,} of {len(parts[part]):,} images of {part}", place / part)
+        found |= mine
+    return found

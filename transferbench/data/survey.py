@@ -99,6 +99,8 @@ class Survey:
         Of the labelled ids.
     boxes : dict of str to Box
         Of the annotated person, where ids are people.
+    annotations : dict of str to str
+        File with the boxes of the objects in an image, where there is one; absolute.
     findings : tuple of Finding
         In the order in which they were made.
     """
@@ -109,6 +111,7 @@ class Survey:
     parts: dict[str, tuple[str, ...]]
     labels: Labels
     boxes: dict[str, Box] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @property
