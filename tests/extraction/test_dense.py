@@ -3,15 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferbench.extraction.dense import BATCH_PIXELS, batches, describe
+from transferbench.errors import DeviceError
+from transferbench.extraction.dense import batches, describe
 from transferbench.types import NetSpec, Preprocessing
 
+BATCH_PIXELS = 1 << 20
 side = st.integers(1, 1200)
 
 
 @given(st.lists(st.tuples(side, side), max_size=40), st.integers(1, 2))
 def test_batches_hold_every_position_once_equal_sizes_and_bounded_pixels(sizes, copies):
-    found = batches(sizes, copies=copies)
+    found = batches(sizes, copies=copies, batch_pixels=BATCH_PIXELS)
     assert sorted(p for batch in found for p in batch) == list(range(len(sizes)))
     for batch in found:
         assert len({sizes[p] for p in batch}) == 1
@@ -22,8 +24,11 @@ def test_batches_hold_every_position_once_equal_sizes_and_bounded_pixels(sizes, 
 class Sums:
     """An engine whose descriptors can be worked out by hand: sums of the left and of the right half."""
 
-    def __init__(self):
+    device = "cpu"
+
+    def __init__(self, batch_pixels=BATCH_PIXELS):
         self.calls = []
+        self.batch_pixels = batch_pixels
 
     def describe(self, images):
         self.calls.append(images.shape)
@@ -39,10 +44,15 @@ def images():
     return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in [(4, 6), (6, 4), (4, 6), (8, 8)]]
 
 
+def described(engine, images, *, flip, done=lambda n: None, warn=None):
+    sizes = [(image.shape[1], image.shape[0]) for image in images]
+    load = lambda positions: (images[position] for position in positions)  # noqa: E731
+    return describe(engine, sizes, load, flip=flip, done=done, warn=warn)
+
+
 def run(images, *, flip):
     engine, told = Sums(), []
-    sizes = [(image.shape[1], image.shape[0]) for image in images]
-    return describe(engine, sizes, lambda position: images[position], flip=flip, done=told.append), engine, told
+    return described(engine, images, flip=flip, done=told.append), engine, told
 
 
 def test_rows_keep_the_order_of_the_images(images):
@@ -61,7 +71,7 @@ def test_flipping_averages_with_the_mirrored_image(images):
 def test_the_real_engine_gives_one_image_and_a_batch_the_same_descriptor():
     import torch
 
-    from transferbench.extraction.engine import TorchEngine
+    from transferbench.extraction.torch_engine import TorchEngine
     from transferbench.nets.inputs import DenseBackbone
     from transferbench.nets.weights import random_weights
 
@@ -73,8 +83,46 @@ def test_the_real_engine_gives_one_image_and_a_batch_the_same_descriptor():
     apart = np.concatenate([engine.describe(image[None]) for image in images])
     assert together.dtype == np.float32
     assert np.abs(together - apart).max() <= 1e-5 * np.abs(together).max()
-    mirrored = describe(engine, [(72, 40)] * 5, lambda p: images[p], flip=True, done=lambda n: None)
+    mirrored = described(engine, images, flip=True)
     assert np.allclose(
         mirrored, (together + engine.describe(np.ascontiguousarray(images[:, :, ::-1]))) / 2, rtol=1e-4, atol=1e-5
     )
     assert torch.is_inference_mode_enabled() is False
+
+
+class Small(Sums):
+    """Has room for a few pixels only."""
+
+    def __init__(self, room_px):
+        super().__init__()
+        self.room_px = room_px
+
+    def describe(self, images):
+        self.calls.append(images.shape)
+        if images.shape[0] * images.shape[1] * images.shape[2] > self.room_px:
+            raise MemoryError
+        return Sums().describe(images)
+
+
+def test_a_batch_that_does_not_fit_is_halved_for_good_and_gives_the_same_numbers():
+    images = list(np.random.default_rng(2).integers(0, 256, (9, 4, 6, 3), dtype=np.uint8))
+    engine, warnings = Small(room_px=11 * 24), []
+    rows = described(engine, images, flip=True, warn=warnings.append)
+    assert np.array_equal(rows, described(Sums(), images, flip=True))
+    assert warnings == ["out of memory with 18 images of 6 x 4 px at a time; going on with batches of 216 px"]
+    assert engine.calls == [(18, 4, 6, 3), (9, 4, 6, 3), (9, 4, 6, 3)]
+    again = described(engine, images, flip=True, warn=warnings.append)
+    assert np.array_equal(rows, again)
+    assert len(warnings) == 1
+
+
+def test_an_image_and_its_mirror_image_go_apart_where_both_are_too_much():
+    images = [np.random.default_rng(3).integers(0, 256, (4, 60, 3), dtype=np.uint8)]
+    engine = Sums(batch_pixels=300)
+    assert np.array_equal(described(engine, images, flip=True), described(Sums(), images, flip=True))
+    assert engine.calls == [(1, 4, 60, 3), (1, 4, 60, 3)]
+
+
+def test_an_image_for_which_there_is_no_memory_at_all_is_a_clear_error():
+    with pytest.raises(DeviceError, match="an image of 6 x 4 px does not fit into the memory of cpu"):
+        described(Small(room_px=20), [np.zeros((4, 6, 3), dtype=np.uint8)], flip=False)

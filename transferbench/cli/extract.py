@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transferbench.cli.options import ScalesType, data_options, device_option, home_option, json_option, recipe_option
+from transferbench.cli.options import (
+    ScalesType,
+    data_options,
+    device_option,
+    engine_options,
+    home_option,
+    json_option,
+    recipe_option,
+)
 from transferbench.cli.terminal import is_first_process, print_table, progress
 
 if TYPE_CHECKING:
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
 )
 @data_options
 @device_option
+@engine_options
 @home_option
 @json_option
 def extract(
@@ -66,6 +75,9 @@ def extract(
     data_dir: Path | None,
     limit: int | None,
     device: str,
+    engine: Any,
+    precision: Any,
+    compiled: bool,
     home: Path,
     as_json: bool,
 ) -> None:
@@ -88,6 +100,7 @@ def extract(
     from transferbench.home import Home
     from transferbench.pipeline import extract as pipeline
     from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.engines import EngineOptions
 
     place, bars = Home.at(home), progress()
     data = DataOptions(data_dir, limit, bars)
@@ -100,7 +113,8 @@ def extract(
         opened, parts = pipeline.parts_of_options(
             dataset, net, weights, scales, flip=flip, home=place, layer=layer, regions=region.split(","), data=data
         )
-    pipeline.extract(parts, opened, device=device, progress=bars)
+    how = EngineOptions(engine=engine, precision=precision, compiled=compiled)
+    pipeline.extract(parts, opened, device=device, progress=bars, engine=how)
     rows = [
         [part.name, block.spec.short_side_px, len(block.ids), str(block.folder)]
         for part in parts

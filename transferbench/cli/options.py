@@ -85,6 +85,28 @@ def device_option(command: F) -> F:
     )(command)
 
 
+def engine_options(command: F) -> F:
+    """Add ``--engine``, ``--precision`` and ``--compile``."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(("auto", "torch", "ncnn")),
+        default="auto",
+        show_default=True,
+        help="What runs the net: torch, ncnn (on CPUs, for the nets of Table 1), or the fastest that is installed.",
+    )
+    precision = click.option(
+        "--precision",
+        type=click.Choice(("auto", "float32", "bfloat16", "float16")),
+        default="auto",
+        show_default=True,
+        help="Of the net's products; auto is bfloat16 on GPUs that have it, float32 elsewhere.",
+    )
+    compiled = click.option(
+        "--compile", "compiled", is_flag=True, help="Let torch.compile make the net's kernels first: minutes, once."
+    )
+    return engine(precision(compiled(command)))
+
+
 def json_option(command: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)

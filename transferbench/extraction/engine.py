@@ -1,54 +1,30 @@
-"""What runs a net over equal-sized images, and on which device."""
+"""What every engine is, and which device it runs on."""
 
 import os
 from typing import Protocol
 
-import numpy as np
 import torch
-from torch import nn
 
 from transferbench.errors import DeviceError
 from transferbench.types import Float32, UInt8
 
 
 class Engine(Protocol):
-    """Maps a batch of equal-sized images to descriptors."""
+    """Maps a batch of equal-sized images to descriptors.
+
+    An engine raises `MemoryError` when a batch does not fit; a smaller one may be tried then.
+    """
+
+    name: str
+    precision: str
+    device: str
+    batch_pixels: int
+    """Pixels of one batch, mirror images included, beyond which images wait for the next; fixed when it is made."""
+    bytes_per_pixel: int
+    """Memory that a batch takes for each of its pixels while it is described."""
 
     def describe(self, images: UInt8) -> Float32:
         """Map (N, H, W, 3) bytes to (N, D) descriptors."""
-
-
-class TorchEngine:
-    """A torch module run eagerly, in float32.
-
-    Parameters
-    ----------
-    backbone : Module
-        Takes (N, H, W, 3) bytes, gives (N, D).
-    device : str
-        As `choose_device` returns it.
-    """
-
-    def __init__(self, backbone: nn.Module, device: str) -> None:
-        self._backbone = backbone.to(device)
-        self._device = device
-
-    def describe(self, images: UInt8) -> Float32:
-        """Describe a batch.
-
-        Parameters
-        ----------
-        images : ndarray of shape (N, H, W, 3), uint8
-            RGB.
-
-        Returns
-        -------
-        ndarray of shape (N, D), float32
-            One row per image.
-        """
-        with torch.inference_mode():
-            rows: Float32 = self._backbone(torch.from_numpy(images).to(self._device)).float().cpu().numpy()
-        return np.ascontiguousarray(rows, dtype=np.float32)
 
 
 def choose_device(asked: str) -> str:

@@ -1,10 +1,13 @@
 """From bytes to a net's input, as the weights' own preprocessing says; and nets that take bytes."""
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 
 from transferbench.nets import vgg
 from transferbench.nets.backbones import PooledNet
+from transferbench.nets.head import Head
 from transferbench.nets.modules import VGG
 from transferbench.types import Preprocessing
 
@@ -104,8 +107,15 @@ class DenseBackbone(nn.Module):
     def __init__(self, net: VGG | PooledNet, preprocessing: Preprocessing, layer: str = "fc7+relu") -> None:
         super().__init__()
         self.inputs = InputLayer(preprocessing)
-        self.net: VGG | PooledNet = net.to(memory_format=torch.channels_last)
+        self.net: VGG | PooledNet = net
         self._layer = layer
+        if isinstance(net, VGG):
+            # The head reads the rows of fc6's filters as they are; in another order it would copy them at every call.
+            for convolution in chain.from_iterable(vgg.blocks(net.spec)):
+                net.get_submodule(convolution.name).to(memory_format=torch.channels_last)
+            self.head = Head(net, layer)
+        else:
+            net.to(memory_format=torch.channels_last)
         self.eval()
 
     @property
@@ -134,7 +144,8 @@ class DenseBackbone(nn.Module):
         given = self.inputs(images)
         if isinstance(self.net, PooledNet):
             return self.net.describe(given)
-        return self.net.describe(given, self._layer)
+        descriptors: Tensor = self.head(self.net.trunk(given))
+        return descriptors
 
 
 class PixelBackbone(nn.Module):

@@ -2,31 +2,41 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data import Dataset
-from transferbench.data.images import rescale, rescaled_size
+from transferbench.data.pictures import Pictures
 from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
+from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
 from transferbench.pipeline.plan import Part, all_parts, part_of, variants
+from transferbench.pipeline.shards import ShardImages, compute, n_workers
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
-from transferbench.types import DescriptorSpec, Region, Scales, UInt8
+from transferbench.types import Region, Scales
+
+if TYPE_CHECKING:
+    from transferbench.extraction.engine import Engine
+    from transferbench.extraction.prefetch import Prefetch
 
 PATIENCE_S = 600.0
 """How long to wait for shards that other processes are at, without one of them being finished."""
 _POLL_S = 0.2
 
 
-def extract_recipe(recipe: Recipe, dataset: Dataset, home: Home, *, device: str, progress: Progress) -> Stage:
+def extract_recipe(
+    recipe: Recipe, dataset: Dataset, home: Home, *, device: str, progress: Progress, engine: EngineOptions = AUTO
+) -> Stage:
     """Extract all descriptors of a recipe, those of its floors included.
 
     Parameters
@@ -41,13 +51,15 @@ def extract_recipe(recipe: Recipe, dataset: Dataset, home: Home, *, device: str,
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
+    engine : EngineOptions
+        How descriptors are computed.
 
     Returns
     -------
     Stage
         Marked as reused if nothing had to be computed.
     """
-    return extract(all_parts(variants(recipe, dataset, home)), dataset, device=device, progress=progress)
+    return extract(all_parts(variants(recipe, dataset, home)), dataset, device=device, progress=progress, engine=engine)
 
 
 def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[Dataset, list[Part]]:
@@ -136,7 +148,9 @@ def parts_of_options(
     ]
 
 
-def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: Progress) -> Stage:
+def extract(
+    parts: Iterable[Part], dataset: Dataset, *, device: str, progress: Progress, engine: EngineOptions = AUTO
+) -> Stage:
     """Extract the descriptors of nets at scales.
 
     Parameters
@@ -149,6 +163,8 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
+    engine : EngineOptions
+        How descriptors are computed.
 
     Returns
     -------
@@ -157,6 +173,8 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
 
     Raises
     ------
+    DeviceError
+        If the device or engine that was asked for is not there, or its memory does not suffice for one image.
     FeatureError
         If a descriptor is zero or not finite; shards before it are kept.
     StorageError
@@ -176,20 +194,27 @@ def extract(parts: Iterable[Part], dataset: Dataset, *, device: str, progress: P
                 stage.reused = False
                 if part.weights is not None and part.weights.path is not None:
                     progress.say(f"weights: {describe(part.weights.header)} ({part.weights.path})")
-                _extract_part(part, dataset, device, progress)
+                _extract_part(part, dataset, open_engine(part, device, engine), progress)
     return stage
 
 
-def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress) -> None:
+def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Progress) -> None:
     total = len(part.blocks) * len(part.blocks[0].ids)
     to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
-    extractor = _Extractor(part, dataset, device)
     resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
-    progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images on {extractor.device}{resumed}")
-    with progress.task(f"extracting {part.title}", total, done=total - to_do) as task:
+    progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images {described(engine)}{resumed}")
+    with _worker(part, dataset, engine, progress) as worker:
+        _until_complete(part, worker, progress, total, total - to_do)
+    provenance = {"device": engine.device, "engine": engine.name, "precision": engine.precision}
+    for block in part.blocks:
+        block.finish({**environment.describe(), **provenance})
+
+
+def _until_complete(part: Part, worker: "_Worker", progress: Progress, total: int, done: int) -> None:
+    with progress.task(f"extracting {part.title}", total, done=done) as task:
         waiting_since = None
         while absent := {(block, index) for block in part.blocks for index in block.absent_shards()}:
-            if _work_through(part, absent, extractor, task):
+            if _work_through(part, absent, worker, task):
                 waiting_since = None
                 continue
             # Other processes are at all that is left; if one of them dies, its claim is free at once.
@@ -200,11 +225,9 @@ def _extract_part(part: Part, dataset: Dataset, device: str, progress: Progress)
                 block, index = min(absent, key=lambda item: (item[0].folder, item[1]))
                 block.refuse_claim(index)
             time.sleep(_POLL_S)
-    for block in part.blocks:
-        block.finish({**environment.describe(), "device": extractor.device, "engine": "torch"})
 
 
-def _work_through(part: Part, absent: set[tuple[Block, int]], extractor: "_Extractor", task: Task) -> bool:
+def _work_through(part: Part, absent: set[tuple[Block, int]], worker: "_Worker", task: Task) -> bool:
     """Compute every absent shard that nobody else is at; tell whether there was one."""
     worked = False
     n_shards = part.blocks[0].n_shards
@@ -216,39 +239,29 @@ def _work_through(part: Part, absent: set[tuple[Block, int]], extractor: "_Extra
             wanted = [block for block in part.blocks if (block, index) in absent]
             mine = [block for block in wanted if held.enter_context(block.claim(index))]
             if mine:
-                extractor.shard(index, mine, task)
+                worker.shard(index, mine, task)
                 worked = True
     return worked
 
 
-class _Extractor:
-    """A net on a device, and the dataset it looks at."""
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A net in an engine, the pictures it looks at, and the threads that prepare them."""
 
-    def __init__(self, part: Part, dataset: Dataset, device: str) -> None:
-        # torch takes two seconds to import; a complete cache never needs it.
-        from transferbench.extraction.engine import TorchEngine, choose_device
-        from transferbench.nets.inputs import DenseBackbone, PixelBackbone
-
-        self.device = choose_device(device)
-        self._pictures = dataset.pictures(part.blocks[0].spec.region)
-        if part.weights is None:
-            self._engine = TorchEngine(PixelBackbone(part.blocks[0].spec.short_side_px), self.device)
-        else:
-            weights = part.weights.load()
-            layer = part.blocks[0].spec.layer
-            backbone = DenseBackbone(weights.build_any(), weights.header.preprocessing, layer=layer)
-            self._engine = TorchEngine(backbone, self.device)
+    engine: "Engine"
+    pictures: Pictures
+    prefetch: "Prefetch"
+    warn: Callable[[str], None]
 
     def shard(self, index: int, blocks: list[Block], task: Task) -> None:
-        """Compute and publish one shard at the scales that lack it; every image is decoded once for all of them."""
-        from transferbench.extraction.dense import describe
+        """Compute and publish one shard at the scales that lack it."""
+        images = ShardImages(self.pictures, blocks[0].rows(index), self.prefetch)
+        compute(self.engine, images, index, blocks, done=task.advance, warn=self.warn)
 
-        images = [self._pictures.image(image_id) for image_id in blocks[0].rows(index)]
-        for block in blocks:
-            spec = block.spec
-            sizes = [rescaled_size(*image.size, spec.short_side_px) for image in images]
 
-            def load(position: int, spec: DescriptorSpec = spec) -> UInt8:
-                return rescale(images[position], spec.short_side_px, spec.preprocessing.interpolation)
+@contextmanager
+def _worker(part: Part, dataset: Dataset, engine: "Engine", progress: Progress) -> Iterator[_Worker]:
+    from transferbench.extraction.prefetch import prefetching
 
-            block.write(index, describe(self._engine, sizes, load, flip=spec.flip, done=task.advance))
+    with prefetching(n_workers()) as prefetch:
+        yield _Worker(engine, dataset.pictures(part.blocks[0].spec.region), prefetch, progress.say)

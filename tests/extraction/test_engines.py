@@ -1,0 +1,95 @@
+"""Engines beside one another, and beside the net computed layer by layer."""
+
+import numpy as np
+import pytest
+import torch
+
+from transferbench.errors import DeviceError
+from transferbench.extraction.ncnn_engine import NcnnEngine
+from transferbench.extraction.torch_engine import TorchEngine
+from transferbench.nets.inputs import DenseBackbone
+from transferbench.nets.modules import VGG, initialise
+from transferbench.nets.plain import plain_trunk
+from transferbench.types import NetSpec, Preprocessing
+
+IMAGES = np.random.default_rng(5).integers(0, 256, (3, 101, 141, 3), dtype=np.uint8)
+
+
+def net_of(name, **options):
+    net = VGG(NetSpec(name=name, width=1 / 4, crop=64, n_classes=5, **options))
+    initialise(net, "glorot", 1)
+    with torch.no_grad():
+        for key, value in net.named_parameters():
+            if key.endswith("bias"):
+                value.copy_(torch.linspace(-0.5, 0.5, len(value)))
+    return net.eval()
+
+
+def engines_of(net, layer="fc7+relu"):
+    backbone = DenseBackbone(net, Preprocessing(), layer=layer)
+    return TorchEngine(backbone, "cpu"), NcnnEngine(backbone.inputs, plain_trunk(net), backbone.head)
+
+
+def least_cosine(a, b):
+    return ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min()
+
+
+@pytest.mark.parametrize("name", ["A", "A-LRN", "C", "D"])
+@pytest.mark.parametrize("rounding", ["ceil", "floor"])
+@pytest.mark.parametrize("layer", ["fc7+relu", "pool5"])
+def test_engines_give_what_the_net_gives_layer_by_layer(name, rounding, layer):
+    net = net_of(name, pool_rounding=rounding)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() - torch.tensor(Preprocessing().mean).view(3, 1, 1)
+        expected = net.describe(pixels, layer).numpy()
+    for engine in engines_of(net, layer):
+        found = engine.describe(IMAGES)
+        assert found.dtype == np.float32
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), engine.name
+        assert least_cosine(found, expected) >= 0.99999
+        assert np.array_equal(found, engine.describe(IMAGES))
+
+
+def test_fc6_gives_what_its_convolution_gives():
+    net = net_of("B")
+    torch_engine, ncnn_engine = engines_of(net, "fc6+relu")
+    with torch.inference_mode():
+        inputs = DenseBackbone(net, Preprocessing()).inputs(torch.from_numpy(IMAGES))
+        expected = net.fc6(net.trunk(inputs)).relu().mean((2, 3)).numpy()
+    for engine in (torch_engine, ncnn_engine):
+        assert np.abs(engine.describe(IMAGES) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_less_precise_products_give_nearly_the_same_direction(precision):
+    net = net_of("D")
+    exact, _ = engines_of(net)
+    engine = TorchEngine(DenseBackbone(net, Preprocessing()), "cpu", precision)
+    found, expected = engine.describe(IMAGES), exact.describe(IMAGES)
+    assert found.dtype == np.float32
+    assert least_cosine(found, expected) >= 0.9995
+    assert not np.array_equal(found, expected)
+
+
+def test_memory_that_is_not_there_is_a_memory_error():
+    class Greedy(torch.nn.Module):
+        def forward(self, images):
+            return torch.empty(10**15)
+
+    with pytest.raises(MemoryError):
+        TorchEngine(Greedy(), "cpu").describe(IMAGES)
+
+
+def test_another_error_stays_what_it_is():
+    class Wrong(torch.nn.Module):
+        def forward(self, images):
+            return images @ torch.ones(7)
+
+    with pytest.raises(RuntimeError, match="size mismatch|mat|dtype"):
+        TorchEngine(Wrong(), "cpu").describe(IMAGES)
+
+
+def test_a_missing_ncnn_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("transferbench.extraction.ncnn_engine.find_spec", lambda name: None)
+    with pytest.raises(DeviceError, match=r"pip install 'transferbench\[cpu\]'"):
+        engines_of(net_of("A"))

@@ -1,0 +1,125 @@
+"""Which engine runs a net, and the making of it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from transferbench.errors import DeviceError
+from transferbench.pipeline.plan import Part
+
+if TYPE_CHECKING:
+    from transferbench.extraction.engine import Engine
+    from transferbench.nets.backbones import PooledNet
+    from transferbench.nets.modules import VGG
+
+EngineName = Literal["auto", "torch", "ncnn"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How descriptors are computed. Nothing here is meant to change a number, so it is recorded, but in no key.
+
+    Parameters
+    ----------
+    engine : {"auto", "torch", "ncnn"}
+        ``auto`` takes the fastest that is installed for the net and the device.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        ``auto`` is bfloat16 on GPUs that have it, float32 elsewhere.
+    compiled : bool
+        Whether torch compiles the net first.
+    """
+
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+    compiled: bool = False
+
+
+AUTO = EngineOptions()
+
+
+def open_engine(part: Part, device: str, options: EngineOptions = AUTO) -> "Engine":
+    """Make the engine of a net.
+
+    Parameters
+    ----------
+    part : Part
+        The net; its weights are read.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    options : EngineOptions
+        What was asked for.
+
+    Returns
+    -------
+    Engine
+        Ready to describe images.
+
+    Raises
+    ------
+    DeviceError
+        If the device or engine is not there, or cannot do what was asked.
+    WeightsError
+        If the weights are damaged.
+    """
+    # torch takes two seconds to import; a complete cache never needs it.
+    from transferbench.extraction.engine import choose_device
+    from transferbench.extraction.ncnn_engine import NcnnEngine
+    from transferbench.extraction.torch_engine import TorchEngine
+    from transferbench.nets.inputs import DenseBackbone, PixelBackbone
+    from transferbench.nets.modules import VGG
+    from transferbench.nets.plain import plain_trunk
+
+    chosen = choose_device(device)
+    if part.weights is None:
+        return TorchEngine(PixelBackbone(part.blocks[0].spec.short_side_px), "cpu")
+    weights = part.weights.load()
+    net = weights.build_any()
+    name = _engine_for(net, chosen, options)
+    backbone = DenseBackbone(net, weights.header.preprocessing, layer=part.blocks[0].spec.layer)
+    if name == "ncnn" and isinstance(net, VGG):
+        return NcnnEngine(backbone.inputs, plain_trunk(net), backbone.head)
+    return TorchEngine(backbone, chosen, _precision_for(chosen, options), compiled=options.compiled)
+
+
+def described(engine: "Engine") -> str:
+    """Name an engine for a person.
+
+    Parameters
+    ----------
+    engine : Engine
+        Any.
+
+    Returns
+    -------
+    str
+        For instance ``on cpu, by ncnn in float32``.
+    """
+    return f"on {engine.device}, by {engine.name} in {engine.precision}"
+
+
+def _engine_for(net: "VGG | PooledNet", device: str, options: EngineOptions) -> EngineName:
+    """Choose; what was asked for by name is taken or refused, never replaced."""
+    from transferbench.extraction.ncnn_engine import installed
+    from transferbench.nets.modules import VGG
+
+    refusals = [
+        ("is for CPUs; use --device cpu", device != "cpu"),
+        ("knows the nets of Table 1 alone", not isinstance(net, VGG)),
+        ("computes in float32 alone", options.precision not in {"auto", "float32"}),
+        ("is not compiled by torch; leave out --compile", options.compiled),
+        ("is not installed: pip install 'transferbench[cpu]'", not installed()),
+    ]
+    reasons = [reason for reason, applies in refusals if applies]
+    if options.engine == "ncnn" and reasons:
+        msg = f"the engine ncnn {reasons[0]}.\n  Or use --engine torch."
+        raise DeviceError(msg)
+    return "torch" if options.engine == "torch" or reasons else "ncnn"
+
+
+def _precision_for(device: str, options: EngineOptions) -> str:
+    if options.precision != "auto":
+        return options.precision
+    import torch
+
+    # float16 ends at 65,504, which activations of nets on 0-255 can come near; it has to be asked for.
+    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"

@@ -1,0 +1,155 @@
+"""One shard: images are decoded once for all scales, described scale by scale, and published."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from transferbench import environment
+from transferbench.cache.block import Block
+from transferbench.data.images import rescale, rescaled_size
+from transferbench.data.pictures import Pictures
+from transferbench.types import UInt8
+
+if TYPE_CHECKING:
+    from transferbench.extraction.engine import Engine
+    from transferbench.extraction.prefetch import Prefetch
+
+KEPT_BYTES = 1 << 29
+"""Of decoded images: 256 of 1000 x 600 px. What is beyond is decoded again for every scale."""
+
+_MOST_WORKERS = 8
+
+
+def n_workers() -> int:
+    """Count the threads that decode and rescale.
+
+    Returns
+    -------
+    int
+        One less than there are cores, but at least one; what is beyond eight waits for the net.
+    """
+    return max(1, min(_MOST_WORKERS, environment.cores() - 1))
+
+
+class ShardImages:
+    """The images of one shard, in row order.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        Where they come from.
+    ids : sequence of str
+        The rows.
+    prefetch : Prefetch
+        Decodes and rescales.
+
+    Raises
+    ------
+    DatasetError
+        If a file is missing or damaged: the first one.
+    """
+
+    def __init__(self, pictures: Pictures, ids: Sequence[str], prefetch: "Prefetch") -> None:
+        self._pictures, self._ids, self._prefetch = pictures, ids, prefetch
+        self._kept: dict[int, Image.Image] = {}
+        self._sizes: list[tuple[int, int]] = []
+        left = KEPT_BYTES
+        # How large an image is shows when it is decoded: few at a time.
+        for position, image in enumerate(prefetch.map(pictures.image, ids, lambda _id: _DECODED_BYTES)):
+            self._sizes.append(image.size)
+            if (n_bytes := 3 * image.width * image.height) <= left:
+                self._kept[position] = image
+                left -= n_bytes
+
+    def sizes(self, short_side_px: int) -> list[tuple[int, int]]:
+        """Tell how large the images are at a scale.
+
+        Parameters
+        ----------
+        short_side_px : int
+            Q.
+
+        Returns
+        -------
+        list of (width, height)
+            One per row.
+        """
+        return [rescaled_size(*size, short_side_px) for size in self._sizes]
+
+    def rescaled(self, block: Block) -> Callable[[Iterable[int]], Iterator[UInt8]]:
+        """Make what gives the images at a block's scale.
+
+        Parameters
+        ----------
+        block : Block
+            Its spec says how they are rescaled.
+
+        Returns
+        -------
+        callable
+            Maps positions to (H, W, 3) bytes, in that order.
+        """
+        side, interpolation = block.spec.short_side_px, block.spec.preprocessing.interpolation
+        sizes = self.sizes(side)
+
+        def prepare(position: int) -> UInt8:
+            image = self._kept.get(position) or self._pictures.image(self._ids[position])
+            return rescale(image, side, interpolation)
+
+        def n_bytes(position: int) -> int:
+            width, height = self._sizes[position]
+            beside = 0 if position in self._kept else width * height
+            return 3 * (sizes[position][0] * sizes[position][1] + beside)
+
+        return lambda positions: self._prefetch.map(prepare, positions, n_bytes)
+
+
+_DECODED_BYTES = 1 << 24
+
+
+def compute(
+    engine: "Engine",
+    images: ShardImages,
+    index: int,
+    blocks: Sequence[Block],
+    *,
+    done: Callable[[int], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Describe and publish one shard at several scales.
+
+    Parameters
+    ----------
+    engine : Engine
+        Runs the net.
+    images : ShardImages
+        Of the shard.
+    index : int
+        Which shard.
+    blocks : sequence of Block
+        The scales; the caller has claimed the shard in each.
+    done : callable
+        Told how many descriptors a batch finished.
+    warn : callable
+        Told what a person should know.
+
+    Raises
+    ------
+    FeatureError
+        If a descriptor is zero or not finite.
+    StorageError
+        If the disk does not take a shard.
+    """
+    from transferbench.extraction.dense import describe
+
+    # A shard is hashed and written while the next scale is computed.
+    with ThreadPoolExecutor(1, thread_name_prefix="publish") as publisher:
+        written = []
+        for block in blocks:
+            sizes = images.sizes(block.spec.short_side_px)
+            rows = describe(engine, sizes, images.rescaled(block), flip=block.spec.flip, done=done, warn=warn)
+            written.append(publisher.submit(block.write, index, rows))
+        for each in written:
+            each.result()
