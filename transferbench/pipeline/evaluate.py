@@ -13,6 +13,7 @@ from transferbench.cache.block import Block
 from transferbench.cache.shard import ROWS_PER_SHARD
 from transferbench.data import Dataset
 from transferbench.data.people import image_of
+from transferbench.data.survey import some
 from transferbench.errors import CacheError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.metrics import mean_average_precision
@@ -22,6 +23,7 @@ from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.pipeline.official import entry_of, official_split
 from transferbench.pipeline.plan import PRETRAINED, REGION_WORDS, Variant, blocks, variants
+from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress, Task
 from transferbench.recipe import Recipe, SolverName, to_dict
@@ -84,6 +86,7 @@ def evaluate_recipe(
     with timed(f"evaluate {name}") as stage:
         layout = variants(recipe, dataset, home)
         _require(asked, layout)
+        dataset = _without_skipped(layout, dataset, progress)
         machine = make_solver(solver, recipe.svm.loss)
         splits, official = dataset.splits(), official_split(dataset)
         inputs = _inputs_sha256(recipe, layout, dataset, splits, official, machine)
@@ -108,6 +111,14 @@ def evaluate_recipe(
     folder = save_result(home.results, result, kept)
     progress.say(f"wrote {folder}")
     return folder, stage
+
+
+def _without_skipped(layout: tuple[Variant, ...], dataset: Dataset, progress: Progress) -> Dataset:
+    skipped = skipped_ids(list(blocks(layout)), dataset)
+    if not skipped:
+        return dataset
+    progress.say(f"left out: {some(skipped, 'image')} that could not be decoded (tb cache list)")
+    return Remaining(dataset, skipped)
 
 
 def missing_blocks(layout: Sequence[Variant]) -> list[Block]:
@@ -203,13 +214,17 @@ def _test_scores(found: Sequence[Evaluation], dataset: Dataset) -> list[SplitSco
 
 def _source(block: Block, dataset: Dataset) -> Source:
     def chunks() -> Iterator[Float32]:
-        return (shard.array for shard in block.shards())
+        return (shard.array for shard in block.shards() if shard.ids)
 
-    region = REGION_WORDS[block.spec.region]
-    source = Source(f"{block.spec.net} at {block.spec.short_side_px} px{region}", block.ids, chunks)
+    region, skipped = REGION_WORDS[block.spec.region], block.skipped()
+    ids = tuple(i for i in block.ids if i not in skipped)
+    source = Source(f"{block.spec.net} at {block.spec.short_side_px} px{region}", ids, chunks)
     if block.ids == dataset.ids:
         return source
-    return shared(source, dataset.ids, [image_of(person) for person in dataset.ids], ROWS_PER_SHARD)
+    # Several people share a photograph, or images are left out, here or in another block: chunks as if nothing was.
+    mine = set(ids)
+    whose = [i if i in mine else image_of(i) for i in dataset.ids]
+    return shared(source, dataset.ids, whose, ROWS_PER_SHARD)
 
 
 def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> VariantScore:
@@ -275,6 +290,7 @@ def _result(
         device=", ".join(sorted({block.environment()["device"] for block in blocks(layout)})),
         git_commit=environment.git_commit(),
         stages=stages,
+        skipped=dataset.records() if isinstance(dataset, Remaining) else (),
     )
 
 

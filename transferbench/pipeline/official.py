@@ -5,6 +5,7 @@ from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.record import ServerTest
 from transferbench.errors import DatasetError
 from transferbench.evaluation.protocol import Prediction
+from transferbench.pipeline.skipped import Remaining
 from transferbench.reporting.result import Entry
 from transferbench.types import Split
 
@@ -22,7 +23,7 @@ def official_split(dataset: Dataset) -> Split | None:
     Split or None
         None where test labels are at hand, or the test images are not.
     """
-    return dataset.official_split() if isinstance(dataset, SurveyedDataset) else None
+    return dataset.official_split() if isinstance(dataset, SurveyedDataset | Remaining) else None
 
 
 def entry_of(predicted: Prediction, dataset: Dataset) -> Entry:

@@ -13,6 +13,7 @@ from transferbench.reporting.tables import Cells, markdown_table, percent, text_
 HEAD = ("features", "dimensions", "ours", "C per split", "reference", "difference")
 NUMBERS = ("dimensions", "ours", "reference", "difference")
 _Table = Callable[..., str]
+_NAMED = 5
 
 
 def text_report(result: Result, comparison: Comparison | None) -> str:
@@ -191,6 +192,7 @@ def remarks(result: Result, comparison: Comparison | None) -> list[str]:
             f"choosing C = {entry.C:g} on {entry.n_validation} and training on {entry.n_fit + entry.n_validation}. "
             f"To write them for it ({entry.competition}): tb submit {result.dataset} --recipe {result.recipe_name}"
         )
+    lines += left_out(result)
     if any(variant.std is not None for variant in result.scores):
         lines.append("± is the standard deviation over the splits, n - 1 in the denominator.")
     if comparison is not None:
@@ -211,6 +213,33 @@ def remarks(result: Result, comparison: Comparison | None) -> list[str]:
                 f"{variant.title}: the best C is at the edge of the grid ({values}); a wider grid might do better."
             )
     return lines
+
+
+def left_out(result: Result) -> list[str]:
+    """Say which images could not be decoded, and what they are missing from.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none where nothing is left out.
+    """
+    if not result.skipped:
+        return []
+    named = [f"{one.id} ({one.reason})" for one in result.skipped[:_NAMED]]
+    more = [f"{len(result.skipped) - _NAMED:,} more"] if len(result.skipped) > _NAMED else []
+    splits = [
+        (s.name, sum(s.name in i.training_in for i in result.skipped), sum(s.name in i.test_in for i in result.skipped))
+        for s in result.scores[0].splits
+    ]
+    counts = "; ".join(f"split {name} lacks {train} training and {test} test images" for name, train, test in splits)
+    return [
+        f"LEFT OUT because they could not be decoded (--on-bad-image skip): {', '.join([*named, *more])}; {counts}."
+    ]
 
 
 def provenance_rows(result: Result) -> list[tuple[str, str]]:

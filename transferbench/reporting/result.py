@@ -66,6 +66,15 @@ class BlockRecord(Document):
     spec: dict[str, Any]
 
 
+class SkippedImage(Document):
+    """An image that could not be decoded and is left out, and in which splits it would have been."""
+
+    id: str
+    reason: str
+    training_in: tuple[str, ...] = ()
+    test_in: tuple[str, ...] = ()
+
+
 class StageRecord(Document):
     """One stage of the command that made the result."""
 
@@ -98,6 +107,7 @@ class Result(Document):
     stages: tuple[StageRecord, ...]
     test_scores_sha256: str | None = None
     entry: Entry | None = None
+    skipped: tuple[SkippedImage, ...] = ()
 
     @property
     def per_class_measure(self) -> str:
