@@ -8,7 +8,7 @@ import pytest
 from transferbench.cache.block import Block
 from transferbench.data import open_dataset
 from transferbench.home import Home
-from transferbench.pipeline.evaluate import evaluate_recipe
+from transferbench.pipeline.evaluate import _source, evaluate_recipe
 from transferbench.pipeline.plan import blocks, variants
 from transferbench.pipeline.report import report
 from transferbench.pipeline.skipped import Remaining, skipped_ids
@@ -161,3 +161,13 @@ def test_people_are_left_out_with_their_photograph(tmp_path):
     assert [(one.id, one.training_in, one.test_in) for one in left.records()] == [
         ("a#1", ("all",), ()), ("a#2", (), ("all",)), ("c#1", (), ("all",)),
     ]  # fmt: skip
+
+
+def test_chunks_are_of_the_images_that_are_left_where_a_whole_shard_is_missing(evaluated, tmp_path):
+    dataset, (block, _) = evaluated.dataset, evaluated.blocks
+    block = Block.of(tmp_path, block.spec, block.ids)
+    rows = rows_of(dataset, block)
+    fill(block, rows, skipped := {*block.rows(1), block.ids[0]})
+    chunks = list(_source(block, Remaining(dataset, dict.fromkeys(skipped, "is damaged"))).chunks())
+    assert [len(chunk) for chunk in chunks] == [256, 256, 28]
+    np.testing.assert_array_equal(np.concatenate(chunks), np.concatenate([rows[1:256], rows[512:]]))

@@ -70,19 +70,19 @@ class Remaining:
         return self._whole.images_sha256
 
     def image(self, image_id: str) -> Image.Image:
-        """Return one image in mode RGB."""
+        """Return one image in mode RGB; see `Dataset.image`."""
         return self._whole.image(image_id)
 
     def pictures(self, region: Region) -> Pictures:
-        """Return what a net is shown of all images."""
+        """Return what a net is shown of all images; see `Dataset.pictures`."""
         return self._whole.pictures(region)
 
     def splits(self) -> tuple[Split, ...]:
-        """Return the protocol's splits without the images that are left out."""
+        """Return the protocol's splits without the images that are left out; see `Dataset.splits`."""
         return tuple(self._without(split) for split in self._whole.splits())
 
     def official_split(self) -> Split | None:
-        """Return the division that the organisers' server tests, without the images that are left out."""
+        """Return the division that the organisers' server tests, without images left out; see `official_split`."""
         split = self._whole.official_split() if isinstance(self._whole, SurveyedDataset) else None
         return None if split is None else self._without(split)
 
