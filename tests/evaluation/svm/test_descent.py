@@ -45,7 +45,7 @@ def test_rows_multiply_as_their_gram_matrix_does(dtype):
 def test_every_way_reaches_the_certified_optimum(loss, widest):
     _, signs, gram = problem()
     operator = GramOperator(gram)
-    operator.widest = widest
+    operator.widest = operator.direct_up_to = widest
     descent = Descent(operator, signs, loss, tolerance=1e-6, max_rounds=1000)
     for C in (0.01, 1.0, 20.0):
         descent.solve(C)
@@ -135,7 +135,7 @@ def test_block_size_does_not_matter_to_the_optimum(monkeypatch):
     _, signs, gram = problem(n=100)
     monkeypatch.setattr(operators, "_BLOCK", 7)
     operator = GramOperator(gram)
-    operator.widest = 0
+    operator.widest = operator.direct_up_to = 0
     small = Descent(operator, signs, "hinge", max_rounds=2000, tolerance=1e-7)
     small.solve(1.0)
     whole = Descent(GramOperator(gram), signs, "hinge", tolerance=1e-9)

@@ -168,91 +168,6 @@ def move(y, b, f, ridge, upper, step, gain):
 
 
 @compiled
-def aim_primal(y, b, f, loss, residual):
-    """Fill `residual` with minus the primal gradient, as coefficients; for the squared hinge. Return the objective.
-
-    The gradient is w - X'c with c = 2 loss y max(0, 1 - y f). Because c is feasible for the dual, half the gradient's
-    square is the duality gap between w and c, whatever the signs of b.
-    """
-    square = 0.0
-    losses = 0.0
-    for i in range(y.shape[0]):
-        residual[i] = -b[i]
-        square += b[i] * f[i]
-        violation = 1.0 - y[i] * f[i]
-        if y[i] != 0 and violation > 0.0:
-            factor = loss[1 if y[i] > 0 else 0]
-            losses += factor * violation * violation
-            residual[i] += 2.0 * factor * violation * y[i]
-    return 0.5 * square + losses
-
-
-@compiled
-def conjugate_primal(y, f, loss, residual, search, image, step, gain, square):
-    """Make one step of conjugate gradients on the Newton system, with ``image = K search``."""
-    curvature = 0.0
-    for i in range(y.shape[0]):
-        curvature += search[i] * image[i]
-        if y[i] != 0 and y[i] * f[i] < 1.0:
-            curvature += 2.0 * loss[1 if y[i] > 0 else 0] * image[i] * image[i]
-    if curvature <= 0.0:
-        return
-    length = square / curvature
-    for i in range(y.shape[0]):
-        step[i] += length * search[i]
-        gain[i] += length * image[i]
-        residual[i] -= length * search[i]
-        if y[i] != 0 and y[i] * f[i] < 1.0:
-            residual[i] -= length * 2.0 * loss[1 if y[i] > 0 else 0] * image[i]
-
-
-@compiled
-def move_primal(y, b, f, loss, step, gain):
-    """Go along a Newton step to the minimum of the primal, a piecewise quadratic of one variable."""
-    start = 0.0
-    bend = 0.0
-    for i in range(y.shape[0]):
-        start += b[i] * gain[i]
-        bend += step[i] * gain[i]
-    length = 1.0
-    low = 0.0
-    high = 1e300
-    for _ in range(30):
-        slope = start + length * bend
-        curvature = bend
-        for i in range(y.shape[0]):
-            violation = 1.0 - y[i] * (f[i] + length * gain[i])
-            if y[i] != 0 and violation > 0.0:
-                factor = 2.0 * loss[1 if y[i] > 0 else 0]
-                slope -= factor * violation * y[i] * gain[i]
-                curvature += factor * gain[i] * gain[i]
-        if slope > 0.0:
-            high = length
-        else:
-            low = length
-        if curvature <= 0.0:
-            break
-        new = length - slope / curvature
-        if not low < new < high:
-            new = 0.5 * (low + high) if high < 1e300 else 2.0 * length
-        if abs(new - length) <= 1e-6 * length:
-            length = new
-            break
-        length = new
-    for i in range(y.shape[0]):
-        b[i] += length * step[i]
-        f[i] += length * gain[i]
-
-
-@compiled
-def to_dual(y, b, f, margin):
-    """Keep the coefficients that the dual allows, of images not beyond their margin by more than `margin`."""
-    for i in range(y.shape[0]):
-        if y[i] * b[i] <= 0.0 or y[i] * f[i] >= 1.0 + margin:
-            b[i] = 0.0
-
-
-@compiled
 def candidates(y, b, f, upper, margin, index):
     """List the images whose coefficient may still move in `index`; return how many.
 
@@ -336,23 +251,18 @@ def _finish_small(gram, y, b, f, loss, ridge, upper, squared, target, rounds):
 
 
 @compiled
-def finish(gram, y, b, f, loss, ridge, upper, squared, tolerance, margin, widest, rounds, first):
+def finish(gram, y, b, f, loss, ridge, upper, squared, tolerance, margin, widest, rounds):
     """Solve for one class, gathering the Gram matrix of the images that matter; return the relative gap reached.
 
     Stops early when more than `widest` images matter. `f` must be exact; it is again on return, for every image.
-    `first` lists the images to begin with; if empty, they are found.
     """
     n = y.shape[0]
     index = np.empty(n, np.int64)
     gap, primal = relative_gap(y, b, f, loss, ridge, squared)
-    for number in range(rounds):
+    for _ in range(rounds):
         if gap <= tolerance:
             break
-        if number == 0 and first.shape[0] > 0:
-            m = first.shape[0]
-            index[:m] = first
-        else:
-            m = candidates(y, b, f, upper, margin, index)
+        m = candidates(y, b, f, upper, margin, index)
         if m > widest or m == 0:
             break
         small = np.empty((m, m), gram.dtype)
@@ -461,40 +371,3 @@ def mirror(matrix, first, last):
             for i in range(top, min(top + 64, n)):
                 for j in range(left, min(left + 64, i)):
                     matrix[j, i] = matrix[i, j]
-
-
-@compiled
-def aim_primal_classes(Y, B, F, loss, residual, objective, first, last):
-    """`aim_primal` for many classes."""
-    for k in range(first, last):
-        objective[k] = aim_primal(Y[k], B[k], F[k], loss[k], residual[k])
-
-
-@compiled
-def conjugate_primal_classes(Y, F, loss, residual, search, image, step, gain, square, first, last):
-    """`conjugate_primal` for many classes; one that has ended (square 0) stays as it is."""
-    for k in range(first, last):
-        if square[k] > 0.0:
-            conjugate_primal(Y[k], F[k], loss[k], residual[k], search[k], image[k], step[k], gain[k], square[k])
-
-
-@compiled
-def turn_classes(residual, product, search, image, square, enough, first, last):
-    """Choose the next conjugate direction, given ``product = K residual``; set `square` to 0 where it is enough."""
-    for k in range(first, last):
-        if square[k] > 0.0:
-            new = 0.0
-            for i in range(residual.shape[1]):
-                new += residual[k, i] * product[k, i]
-            ratio = new / square[k]
-            for i in range(residual.shape[1]):
-                search[k, i] = residual[k, i] + ratio * search[k, i]
-                image[k, i] = product[k, i] + ratio * image[k, i]
-            square[k] = new if new > enough[k] else 0.0
-
-
-@compiled
-def move_primal_classes(Y, B, F, loss, step, gain, first, last):
-    """`move_primal` for many classes."""
-    for k in range(first, last):
-        move_primal(Y[k], B[k], F[k], loss[k], step[k], gain[k])

@@ -7,7 +7,7 @@ import numpy as np
 
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.choice import Way, choose, memory_of_machine
-from transferbench.evaluation.svm.descent import TOLERANCES, Descent, warn_of_gaps
+from transferbench.evaluation.svm.descent import PATH_TOLERANCES, TOLERANCES, Descent, warn_of_gaps
 from transferbench.evaluation.svm.gram import gram_matrix, primal_scores, sub_matrix, working_type
 from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
@@ -73,7 +73,11 @@ class DualDescent:
     """
 
     def __init__(self, loss: Loss, way: Literal["auto", "gram", "rows"] = "auto") -> None:
-        self.name = f"descent {loss}, relative duality gap {' or '.join(f'{t:g}' for t in TOLERANCES.values())}"
+        gaps = ", ".join(
+            f"{' or '.join(f'{t:g}' for t in sorted(set(tolerances.values())))} {use}"
+            for use, tolerances in (("to test", TOLERANCES), ("to choose C", PATH_TOLERANCES))
+        )
+        self.name = f"descent {loss}, relative duality gap {gaps}"
         self._loss: Loss = loss
         self._way = way
 
@@ -114,7 +118,9 @@ class DescentOnFeatures:
         here = self._splits[split]
         ids, operator = self._operator(split, targets.shape[1])
         # Validation images are part of the matrix with target 0: nothing is fitted to them, but they are scored.
-        descent = Descent(operator, _signs(ids, here.fit, targets), self._loss)
+        tolerance = PATH_TOLERANCES[operator.dtype]
+        signs = _signs(ids, here.fit, targets)
+        descent = Descent(operator, signs, self._loss, tolerance=tolerance, certified=False)
         row_of = {image_id: row for row, image_id in enumerate(ids)}
         validation = [row_of[i] for i in here.validation]
         scores = np.empty((len(Cs), len(validation), targets.shape[1]))

@@ -1,9 +1,14 @@
 """All cores on the classes: the compiled loops hold no Python lock, so threads share the arrays without a copy."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 from transferbench.environment import cores
 
@@ -41,5 +46,21 @@ def each(items: Iterable[Any], work: Callable[[Any], Any]) -> list[Any]:
     waiting = list(items)
     if len(waiting) < 2 or cores() == 1:
         return [work(item) for item in waiting]
-    with ThreadPoolExecutor(min(cores(), len(waiting))) as pool:
-        return list(pool.map(work, waiting))
+    return list(_pool(os.getpid()).map(work, waiting))
+
+
+@contextmanager
+def one_core_each() -> Iterator[None]:
+    """Keep BLAS to the core of the thread that calls it, where the cores are busy with different classes already."""
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _pool(_process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), thread_name_prefix="classes")
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
