@@ -25,6 +25,7 @@ from transferbench.pipeline.official import entry_of, official_split
 from transferbench.pipeline.plan import PRETRAINED, REGION_WORDS, Variant, blocks, variants
 from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.pipeline.stage import Stage, timed
+from transferbench.pipeline.statistics import with_intervals
 from transferbench.progress import Progress, Task
 from transferbench.recipe import Recipe, SolverName, to_dict
 from transferbench.reporting.result import (
@@ -99,12 +100,14 @@ def evaluate_recipe(
             found = [_evaluate(variant, recipe, dataset, splits, machine, task) for variant in layout]
             predicted = None if official is None else _predict(layout[0], recipe, dataset, official, machine, task)
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
-    scores = tuple(
-        _variant_score(variant, dimensions, evaluation)
-        for variant, (dimensions, evaluation) in zip(layout, found, strict=True)
+    kept = _test_scores([evaluation for _, evaluation in found], dataset)
+    scores, statistics = with_intervals(
+        [_variant_score(variant, *of_variant) for variant, of_variant in zip(layout, found, strict=True)],
+        kept,
+        _metric(dataset),
     )
     result = _result(name, recipe, dataset, layout, scores, machine, inputs, stages)
-    kept = _test_scores([evaluation for _, evaluation in found], dataset)
+    result = result.model_copy(update={"statistics": statistics})
     if predicted is not None:
         result = result.model_copy(update={"entry": entry_of(predicted, dataset)})
         kept.append(SplitScores.of(0, OFFICIAL, predicted.split.test, None, predicted.scores))

@@ -36,7 +36,7 @@ class SplitScore(Document):
 
 
 class VariantScore(Document):
-    """The recipe's own features, or a floor."""
+    """The recipe's own features, or a floor; `interval` is over test images, `std` over splits."""
 
     name: str
     title: str
@@ -44,6 +44,16 @@ class VariantScore(Document):
     mean: float
     std: float | None
     splits: tuple[SplitScore, ...]
+    interval: tuple[float, float] | None = None
+
+
+class StatisticsRecord(Document):
+    """How intervals were made."""
+
+    level: float
+    resamples: int
+    seed: int
+    method: str
 
 
 class Entry(Document):
@@ -108,6 +118,7 @@ class Result(Document):
     test_scores_sha256: str | None = None
     entry: Entry | None = None
     skipped: tuple[SkippedImage, ...] = ()
+    statistics: StatisticsRecord | None = None
 
     @property
     def per_class_measure(self) -> str:
