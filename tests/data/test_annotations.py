@@ -1,5 +1,7 @@
+import gzip
 import subprocess
 import sys
+import tarfile
 import textwrap
 
 import pytest
@@ -71,22 +73,32 @@ def test_what_is_no_annotation_is_refused_by_name(tmp_path, text, told):
 
 
 def test_bombs_take_no_memory(tmp_path):
-    xml = written(tmp_path, BOMB)
+    written(tmp_path, BOMB)
+    header = tarfile.TarInfo("pax")  # with a name of 200 MB
+    header.type, header.size = tarfile.XHDTYPE, 200 << 20
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=1) as file:
+        file.write(header.tobuf() + b"%d path=" % header.size)
+        for _ in range(200):
+            file.write(b"a" * (1 << 20))
     script = f"""
         from pathlib import Path
         from PIL import Image
         from transferbench.data.annotations import read_annotation
+        from transferbench.data.archives import unpack
         from transferbench.data.images import read_image
         from transferbench.errors import DatasetError
+        def unpack_there(path):
+            unpack(path, path.with_name("out"))
         Image.new("1", (10_000, 6_000)).save({str(tmp_path / "bomb.png")!r})
-        for read, path in ((read_annotation, {str(xml)!r}), (read_image, {str(tmp_path / "bomb.png")!r})):
+        top = Path({str(tmp_path)!r})
+        for read, name in ((read_annotation, "a.xml"), (read_image, "bomb.png"), (unpack_there, "bomb.tar.gz")):
             try:
-                read(Path(path))
+                read(top / name)
             except DatasetError:
                 print("refused")
         print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     *refused, peak_kib = done.stdout.split()
-    assert refused == ["refused", "refused"]
+    assert refused == ["refused"] * 3
     assert int(peak_kib) < 300 << 10

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
 from transferbench import builtin
 from transferbench.cache.store import load, stored_blocks
+from transferbench.data import Place, open_dataset
 from transferbench.data.record import load_record, record_names
 from transferbench.reporting.submission import Entry, write_submission
 
@@ -321,6 +322,13 @@ def test_the_whole_chain_runs_on_caltech(caltech101, tb, tmp_path):
     found = result.json()
     assert found["limit"] is None
     assert [split["n_test"] for split in found["scores"][0]["splits"]] == [10, 10, 10]
+    rows = unit_rows(tmp_path / "home" / "features")
+    dataset = open_dataset("caltech101", Place(folder=caltech101.folder))
+    for split, stated in zip(dataset.splits(), found["scores"][0]["splits"], strict=True):
+        machine = LinearSVC(C=stated["C"], tol=1e-8, max_iter=1_000_000)
+        machine.fit([rows[i] for i in split.train], dataset.labels.of(split.train))
+        predicted = machine.predict([rows[i] for i in split.test])
+        assert stated["value"] == pytest.approx(balanced_accuracy_score(dataset.labels.of(split.test), predicted))
     assert "TRIAL" not in tb("report", "small").out
 
 
@@ -361,11 +369,16 @@ def test_the_whole_chain_runs_on_images_with_several_classes(name, request, call
         assert values["mean average precision (non-interpolated)"] == pytest.approx(expected, abs=1e-6)
 
 
+def unit_rows(features):
+    """Stack the blocks of a work folder, each row of unit length, then the whole rows of unit length."""
+    blocks = [load(stored) for stored in stored_blocks(features)]
+    parts = [b.array.astype(float) / np.linalg.norm(b.array, axis=1, keepdims=True) for b in blocks]
+    return dict(zip(blocks[0].ids, np.concatenate(parts, axis=1) / np.sqrt(len(parts)), strict=True))
+
+
 def precision_by_scikit_learn(features, tree, C):
     """Mean average precision on the test part by LinearSVC and scikit-learn's metric; difficult images left out."""
-    (stored,) = stored_blocks(features)
-    found = load(stored)
-    row = dict(zip(found.ids, found.array / np.linalg.norm(found.array, axis=1, keepdims=True), strict=True))
+    row = unit_rows(features)
     values = []
     for k in range(len(tree.classes)):
         train, test = ([i for i in tree.lists[part] if tree.labels[i][k]] for part in ("trainval", "test"))

@@ -72,6 +72,24 @@ def test_the_local_split_never_uses_the_unlabelled_test(voc2012):
     assert not set(voc2012.lists["test"]) & set(dataset.labels.by_id)
 
 
+def test_placeholder_labels_of_the_test_images_are_no_labels(voc2012):
+    lists = voc2012.folder / "test" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main"
+    for name in voc2012.classes:
+        (lists / f"{name}_test.txt").write_text("".join(f"{i} -1\n" for i in voc2012.lists["test"]))
+    dataset = opened(voc2012, "voc2012")
+    assert not set(voc2012.lists["test"]) & set(dataset.labels.by_id)
+
+
+def test_placeholder_labels_of_the_test_people_are_no_labels(voc_action):
+    people = voc_action.people["test"]
+    for action in ("jumping", "reading"):
+        path = voc_action.root / "ImageSets" / "Action" / f"{action}_test.txt"
+        path.write_text("".join(f"{person.replace('#', ' ')} -1\n" for person in people))
+    dataset = opened(voc_action, "voc2012_action")
+    assert dataset.parts["test"] == tuple(people)
+    assert not set(people) & set(dataset.labels.by_id)
+
+
 def test_the_official_split_tests_on_the_unlabelled(voc2012):
     split = opened(voc2012, "voc2012").official_split()
     assert (split.fit, split.validation, split.test) == tuple(
@@ -92,8 +110,23 @@ def test_boxes_are_of_the_object_with_that_index_over_all_objects(voc_action):
 
 
 def test_people_have_labels_of_their_own(voc_action):
+    """Some do two things at once, some do something else: nobody is dropped, no second action is lost."""
     dataset = opened(voc_action, "voc2012_action")
     assert dataset.labels.by_id == voc_action.labels
+    assert {(1, 1), (-1, -1)} < set(dataset.labels.by_id.values())
+
+
+def test_the_eleventh_action_is_not_scored(voc_action):
+    lists = voc_action.root / "ImageSets" / "Action"
+    for part in ("train", "val"):
+        (lists / f"other_{part}.txt").write_text("".join(f"{p.replace('#', ' ')} 1\n" for p in voc_action.people[part]))
+    assert opened(voc_action, "voc2012_action").labels.classes == ("jumping", "reading")
+
+
+def test_ten_actions_are_averaged_and_other_is_none_of_them():
+    classes = load_record("voc2012_action").classes
+    assert len(classes) == 10
+    assert "other" not in classes
 
 
 def test_people_of_one_image_share_its_file_and_stay_together(voc_action, record):
