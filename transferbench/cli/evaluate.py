@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from transferbench.cli.options import (
+    bad_image_option,
     data_options,
     device_option,
     home_option,
@@ -23,6 +24,7 @@ from transferbench.cli.terminal import progress
 @solver_option
 @data_options
 @device_option
+@bad_image_option
 @home_option
 @json_option
 def evaluate(
@@ -32,6 +34,7 @@ def evaluate(
     data_dir: Path | None,
     limit: int | None,
     device: str,
+    on_bad_image: Any,
     home: Path,
     as_json: bool,
 ) -> None:
@@ -55,6 +58,9 @@ def evaluate(
     loaded, place, bars = load(recipe, Recipe), Home.at(home), progress()
     check(loaded)
     dataset = target(loaded.dataset, place, DataOptions(data_dir, limit, bars))
-    before = [extract_recipe(loaded, dataset, place, device=device, progress=bars)] if with_extraction else []
+    before = []
+    if with_extraction:
+        stage = extract_recipe(loaded, dataset, place, device=device, progress=bars, on_bad_image=on_bad_image)
+        before.append(stage)
     folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before, solver=solver)
     print_report(report(place, folder), as_json=as_json)

@@ -7,6 +7,7 @@ import click
 
 from transferbench.cli.options import (
     ScalesType,
+    bad_image_option,
     data_options,
     device_option,
     engine_options,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 )
 @data_options
 @device_option
+@bad_image_option
 @engine_options
 @home_option
 @json_option
@@ -75,6 +77,7 @@ def extract(
     data_dir: Path | None,
     limit: int | None,
     device: str,
+    on_bad_image: Any,
     engine: Any,
     precision: Any,
     compiled: bool,
@@ -114,7 +117,7 @@ def extract(
             dataset, net, weights, scales, flip=flip, home=place, layer=layer, regions=region.split(","), data=data
         )
     how = EngineOptions(engine=engine, precision=precision, compiled=compiled)
-    pipeline.extract(parts, opened, device=device, progress=bars, engine=how)
+    pipeline.extract(parts, opened, device=device, progress=bars, engine=how, on_bad_image=on_bad_image)
     rows = [
         [part.name, block.spec.short_side_px, len(block.ids), str(block.folder)]
         for part in parts

@@ -107,6 +107,18 @@ def engine_options(command: F) -> F:
     return engine(precision(compiled(command)))
 
 
+def bad_image_option(command: F) -> F:
+    """Add ``--on-bad-image``."""
+    return click.option(
+        "--on-bad-image",
+        type=click.Choice(("stop", "skip")),
+        default="stop",
+        show_default=True,
+        help="An image that cannot be decoded stops the work by name, or is left out: recorded in the block, in every "
+        "result and in every report.",
+    )(command)
+
+
 def json_option(command: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)

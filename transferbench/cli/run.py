@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from transferbench.cli.options import data_options, device_option, home_option, json_option, solver_option
+from transferbench.cli.options import (
+    bad_image_option,
+    data_options,
+    device_option,
+    home_option,
+    json_option,
+    solver_option,
+)
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import progress
 
@@ -15,10 +22,18 @@ from transferbench.cli.terminal import progress
 @solver_option
 @data_options
 @device_option
+@bad_image_option
 @home_option
 @json_option
 def run(
-    recipe: str, solver: Any, data_dir: Path | None, limit: int | None, device: str, home: Path, as_json: bool
+    recipe: str,
+    solver: Any,
+    data_dir: Path | None,
+    limit: int | None,
+    device: str,
+    on_bad_image: Any,
+    home: Path,
+    as_json: bool,
 ) -> None:
     """Do a whole recipe: pretrain, extract, evaluate, report.
 
@@ -36,5 +51,8 @@ def run(
 
     place, bars = Home.at(home), progress()
     data = DataOptions(data_dir, limit, bars)
-    done = pipeline.run(recipe, load(recipe, Recipe), place, device=device, progress=bars, data=data, solver=solver)
+    done = pipeline.run(
+        recipe, load(recipe, Recipe), place,
+        device=device, progress=bars, data=data, solver=solver, on_bad_image=on_bad_image,
+    )  # fmt: skip
     print_report(done, as_json=as_json)

@@ -11,13 +11,14 @@ from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data import Dataset
 from transferbench.data.pictures import Pictures
-from transferbench.errors import UnknownNameError, WeightsError
+from transferbench.data.survey import some
+from transferbench.errors import DatasetError, UnknownNameError, WeightsError
 from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
 from transferbench.pipeline.plan import Part, all_parts, part_of, variants
-from transferbench.pipeline.shards import ShardImages, compute, n_workers
+from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, weights_choice
@@ -32,10 +33,18 @@ if TYPE_CHECKING:
 PATIENCE_S = 600.0
 """How long to wait for shards that other processes are at, without one of them being finished."""
 _POLL_S = 0.2
+_NAMED = 5
 
 
 def extract_recipe(
-    recipe: Recipe, dataset: Dataset, home: Home, *, device: str, progress: Progress, engine: EngineOptions = AUTO
+    recipe: Recipe,
+    dataset: Dataset,
+    home: Home,
+    *,
+    device: str,
+    progress: Progress,
+    engine: EngineOptions = AUTO,
+    on_bad_image: OnBadImage = "stop",
 ) -> Stage:
     """Extract all descriptors of a recipe, those of its floors included.
 
@@ -53,13 +62,16 @@ def extract_recipe(
         Told what happens.
     engine : EngineOptions
         How descriptors are computed.
+    on_bad_image : {"stop", "skip"}
+        What to do about an image that cannot be decoded.
 
     Returns
     -------
     Stage
         Marked as reused if nothing had to be computed.
     """
-    return extract(all_parts(variants(recipe, dataset, home)), dataset, device=device, progress=progress, engine=engine)
+    parts = all_parts(variants(recipe, dataset, home))
+    return extract(parts, dataset, device=device, progress=progress, engine=engine, on_bad_image=on_bad_image)
 
 
 def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[Dataset, list[Part]]:
@@ -149,7 +161,13 @@ def parts_of_options(
 
 
 def extract(
-    parts: Iterable[Part], dataset: Dataset, *, device: str, progress: Progress, engine: EngineOptions = AUTO
+    parts: Iterable[Part],
+    dataset: Dataset,
+    *,
+    device: str,
+    progress: Progress,
+    engine: EngineOptions = AUTO,
+    on_bad_image: OnBadImage = "stop",
 ) -> Stage:
     """Extract the descriptors of nets at scales.
 
@@ -165,6 +183,8 @@ def extract(
         Told what happens.
     engine : EngineOptions
         How descriptors are computed.
+    on_bad_image : {"stop", "skip"}
+        What to do about an image that cannot be decoded.
 
     Returns
     -------
@@ -173,6 +193,8 @@ def extract(
 
     Raises
     ------
+    DatasetError
+        If an image cannot be decoded, now or when an earlier run skipped it, and none may be skipped.
     DeviceError
         If the device or engine that was asked for is not there, or its memory does not suffice for one image.
     FeatureError
@@ -188,22 +210,38 @@ def extract(
     with timed(f"extract {dataset.record.name}") as stage:
         stage.reused = True
         for part in parts:
+            skipped = _skipped_before(part, on_bad_image)
             if all(block.is_complete() for block in part.blocks):
-                progress.say(f"reused: descriptors of {len(part.blocks[0].ids)} images by {part.title}")
+                lacking = f", without {some(skipped, 'skipped image')}" if skipped else ""
+                progress.say(f"reused: descriptors of {len(part.blocks[0].ids)} images by {part.title}{lacking}")
             else:
                 stage.reused = False
                 if part.weights is not None and part.weights.path is not None:
                     progress.say(f"weights: {describe(part.weights.header)} ({part.weights.path})")
-                _extract_part(part, dataset, open_engine(part, device, engine), progress)
+                _extract_part(part, dataset, open_engine(part, device, engine), progress, on_bad_image)
     return stage
 
 
-def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Progress) -> None:
+def _skipped_before(part: Part, on_bad_image: OnBadImage) -> dict[str, str]:
+    """Tell what earlier runs have skipped; refuse it where nothing may be skipped."""
+    skipped = {i: reason for block in part.blocks for i, reason in block.skipped_so_far().items()}
+    if skipped and on_bad_image == "stop":
+        named = "\n".join(f"    {image_id}: {reason}" for image_id, reason in sorted(skipped.items())[:_NAMED])
+        more = f"\n    and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        msg = (
+            f"{len(skipped)} image(s) could not be decoded and were skipped by an earlier run:\n{named}{more}\n"
+            "  Go on without them: --on-bad-image skip. Or get the files again; other files give other descriptors."
+        )
+        raise DatasetError(msg)
+    return skipped
+
+
+def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Progress, on_bad_image: OnBadImage) -> None:
     total = len(part.blocks) * len(part.blocks[0].ids)
     to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
     resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
     progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images {described(engine)}{resumed}")
-    with _worker(part, dataset, engine, progress) as worker:
+    with _worker(part, dataset, engine, progress, on_bad_image) as worker:
         _until_complete(part, worker, progress, total, total - to_do)
     provenance = {"device": engine.device, "engine": engine.name, "precision": engine.precision}
     for block in part.blocks:
@@ -252,16 +290,21 @@ class _Worker:
     pictures: Pictures
     prefetch: "Prefetch"
     warn: Callable[[str], None]
+    on_bad_image: OnBadImage
 
     def shard(self, index: int, blocks: list[Block], task: Task) -> None:
         """Compute and publish one shard at the scales that lack it."""
-        images = ShardImages(self.pictures, blocks[0].rows(index), self.prefetch)
+        images = ShardImages(self.pictures, blocks[0].rows(index), self.prefetch, self.on_bad_image)
+        for image_id, reason in images.skipped.items():
+            self.warn(f"skipped: {image_id}: {reason}")
         compute(self.engine, images, index, blocks, done=task.advance, warn=self.warn)
 
 
 @contextmanager
-def _worker(part: Part, dataset: Dataset, engine: "Engine", progress: Progress) -> Iterator[_Worker]:
+def _worker(
+    part: Part, dataset: Dataset, engine: "Engine", progress: Progress, on_bad_image: OnBadImage
+) -> Iterator[_Worker]:
     from transferbench.extraction.prefetch import prefetching
 
     with prefetching(n_workers()) as prefetch:
-        yield _Worker(engine, dataset.pictures(part.blocks[0].spec.region), prefetch, progress.say)
+        yield _Worker(engine, dataset.pictures(part.blocks[0].spec.region), prefetch, progress.say, on_bad_image)

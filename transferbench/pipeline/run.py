@@ -9,6 +9,7 @@ from transferbench.pipeline.evaluate import evaluate_recipe
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.pretrain import pretrain
 from transferbench.pipeline.report import Report, report
+from transferbench.pipeline.shards import OnBadImage
 from transferbench.pipeline.stage import Stage
 from transferbench.progress import Progress
 from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, SolverName, load
@@ -23,6 +24,7 @@ def run(
     progress: Progress,
     data: DataOptions = WHOLE,
     solver: SolverName = "auto",
+    on_bad_image: OnBadImage = "stop",
 ) -> Report:
     """Pretrain, extract, evaluate and report.
 
@@ -42,6 +44,8 @@ def run(
         Where the target's images are, and how many are wanted.
     solver : {"auto", "gram", "rows", "liblinear"}
         How the SVMs are fitted.
+    on_bad_image : {"stop", "skip"}
+        What to do about an image that cannot be decoded.
 
     Returns
     -------
@@ -56,6 +60,6 @@ def run(
     ):
         _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
         stages.append(stage)
-    stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress))
+    stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress, on_bad_image=on_bad_image))
     folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages, solver=solver)
     return report(home, folder)

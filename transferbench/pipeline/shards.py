@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from PIL import Image
 
 from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.data.images import rescale, rescaled_size
 from transferbench.data.pictures import Pictures
-from transferbench.types import UInt8
+from transferbench.errors import BadImageError, DatasetError
+from transferbench.types import Float32, UInt8
 
 if TYPE_CHECKING:
     from transferbench.extraction.engine import Engine
     from transferbench.extraction.prefetch import Prefetch
+
+OnBadImage = Literal["stop", "skip"]
+"""What to do about an image that cannot be decoded: stop by name, or leave it out and record it."""
 
 KEPT_BYTES = 1 << 29
 """Of decoded images: 256 of 1000 x 600 px. What is beyond is decoded again for every scale."""
@@ -44,24 +49,51 @@ class ShardImages:
         The rows.
     prefetch : Prefetch
         Decodes and rescales.
+    on_bad_image : {"stop", "skip"}
+        What to do about an image that cannot be decoded.
 
     Raises
     ------
     DatasetError
-        If a file is missing or damaged: the first one.
+        If a file is missing, or damaged and not to be skipped: the first one.
     """
 
-    def __init__(self, pictures: Pictures, ids: Sequence[str], prefetch: "Prefetch") -> None:
-        self._pictures, self._ids, self._prefetch = pictures, ids, prefetch
+    def __init__(
+        self, pictures: Pictures, ids: Sequence[str], prefetch: "Prefetch", on_bad_image: OnBadImage = "stop"
+    ) -> None:
+        self._pictures, self._prefetch = pictures, prefetch
         self._kept: dict[int, Image.Image] = {}
+        self._ids: list[str] = []
         self._sizes: list[tuple[int, int]] = []
+        self.skipped: dict[str, str] = {}
+        """Ids of images that cannot be decoded, and why; what follows counts positions among the others."""
         left = KEPT_BYTES
         # How large an image is shows when it is decoded: few at a time.
-        for position, image in enumerate(prefetch.map(pictures.image, ids, lambda _id: _DECODED_BYTES)):
-            self._sizes.append(image.size)
+        decoded = prefetch.map(self._decoded, ids, lambda _id: _DECODED_BYTES)
+        for image_id, image in zip(ids, decoded, strict=True):
+            if isinstance(image, BadImageError):
+                self._skip(image_id, image, on_bad_image)
+                continue
             if (n_bytes := 3 * image.width * image.height) <= left:
-                self._kept[position] = image
+                self._kept[len(self._ids)] = image
                 left -= n_bytes
+            self._ids.append(image_id)
+            self._sizes.append(image.size)
+
+    def _decoded(self, image_id: str) -> "Image.Image | BadImageError":
+        try:
+            return self._pictures.image(image_id)
+        except BadImageError as bad:  # returned, so that the first in row order counts, not the first in time
+            return bad
+
+    def _skip(self, image_id: str, bad: BadImageError, on_bad_image: OnBadImage) -> None:
+        if on_bad_image == "stop":
+            msg = (
+                f"image {image_id!r} cannot be decoded: {bad}\n"
+                "  Get the file again, or go on without it: --on-bad-image skip"
+            )
+            raise DatasetError(msg) from bad
+        self.skipped[image_id] = bad.reason
 
     def sizes(self, short_side_px: int) -> list[tuple[int, int]]:
         """Tell how large the images are at a scale.
@@ -74,7 +106,7 @@ class ShardImages:
         Returns
         -------
         list of (width, height)
-            One per row.
+            One per image that is not skipped.
         """
         return [rescaled_size(*size, short_side_px) for size in self._sizes]
 
@@ -107,6 +139,7 @@ class ShardImages:
 
 
 _DECODED_BYTES = 1 << 24
+_NO_ROWS: Float32 = np.empty((0, 0), dtype=np.float32)
 
 
 def compute(
@@ -148,8 +181,10 @@ def compute(
     with ThreadPoolExecutor(1, thread_name_prefix="publish") as publisher:
         written = []
         for block in blocks:
-            sizes = images.sizes(block.spec.short_side_px)
-            rows = describe(engine, sizes, images.rescaled(block), flip=block.spec.flip, done=done, warn=warn)
-            written.append(publisher.submit(block.write, index, rows))
+            sizes, rows = images.sizes(block.spec.short_side_px), _NO_ROWS
+            if sizes:
+                rows = describe(engine, sizes, images.rescaled(block), flip=block.spec.flip, done=done, warn=warn)
+            done(len(images.skipped))
+            written.append(publisher.submit(block.write, index, rows, images.skipped))
         for each in written:
             each.result()
