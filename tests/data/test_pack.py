@@ -12,7 +12,7 @@ from PIL import Image
 
 from transferbench.data import Place, open_source
 from transferbench.data.pack import writing
-from transferbench.data.pack.layout import Pack, PackOptions, Shard
+from transferbench.data.pack.layout import Pack, PackOptions, Shard, padding
 from transferbench.data.pack.reading import PackedDataset
 from transferbench.data.pack.writing import packed_image
 from transferbench.errors import DatasetError, StorageError
@@ -149,6 +149,18 @@ def test_other_options_write_other_shards_and_leave_none_of_the_old_ones(made):
         "training-000001.tar",
     ]
     assert len(opened(folder).ids) == 28
+
+
+@pytest.mark.parametrize("change", [{"quality": 80}, {"short_side": 30}, {"interpolation": "bilinear"}])
+def test_every_option_of_the_pixels_writes_all_shards_anew(made, change):
+    (_, old), (_, new) = made(), made(**change)
+    assert all(a.sha256 != b.sha256 for a, b in zip(old.pack.shards, new.pack.shards, strict=True))
+    assert made("beside", **change)[1].pack == new.pack
+
+
+@pytest.mark.parametrize(("n_bytes", "zeros"), [(1, 511), (511, 1), (512, 0), (513, 511), (1024, 0)])
+def test_files_in_a_tar_end_with_their_block(n_bytes, zeros):
+    assert padding(n_bytes) == b"\0" * zeros
 
 
 @pytest.mark.parametrize("at", [0, 3, -1])
@@ -318,6 +330,10 @@ def test_ones_own_folder_can_be_packed(tmp_path, photo, call):
     ]
     assert packed.labels.classes == ("cats", "dogs")
     assert row["rescaled"] == len(packed.ids)
+    with tarfile.open(f"{row['pack']}/training-000000.tar") as tar:
+        names = tar.getnames()
+    assert {name.split(".", 1)[1] for name in names} == {"jpg", "cls"}  # dots of the originals' names part no sample
+    assert len({name.split(".")[0] for name in names}) == len(names) // 2
     assert row["pack"].endswith("/imagefolder-pets-pack32")
 
 
