@@ -316,6 +316,19 @@ def test_a_pack_stands_in_only_for_a_folder_that_is_not_there(ilsvrc, tmp_path, 
         chosen(40)  # would have to be enlarged
 
 
+def test_a_pack_is_not_enlarged_for_a_training_but_original_files_in_it_may_be(made, tmp_path):
+    def reading(folder, short_side):
+        return training_source(
+            "ilsvrc2012", Home(tmp_path), DataOptions(folder), short_side=short_side, progress=Silent()
+        )
+
+    small, kept = made()[0], made("kept", short_side=40)[0]
+    assert reading(small, 32).ids
+    with pytest.raises(DatasetError, match=r"rescaled to a short side of 32 px; at 33 px they would be enlarged"):
+        reading(small, 33)
+    assert reading(kept, 48).ids  # the same as from the folder
+
+
 def test_ones_own_folder_can_be_packed(tmp_path, photo, call):
     for k, name in enumerate(["cats", "dogs"]):
         (tmp_path / "pets" / name).mkdir(parents=True)

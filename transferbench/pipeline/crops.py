@@ -79,7 +79,7 @@ def default_workers(*, device: str, processes: int) -> int:
     device : str
         A torch device.
     processes : int
-        That train on this machine.
+        That train; those of other machines do not count where torchrun says how many run on this one.
 
     Returns
     -------
@@ -88,7 +88,8 @@ def default_workers(*, device: str, processes: int) -> int:
     """
     if not device.startswith("cuda"):
         return 1
-    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) // processes))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0)) // here))
 
 
 def pixels_of(source: Source) -> dict[str, Any] | None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from transferbench.data import Dataset, Source, open_dataset, open_source, packed_in
 from transferbench.data.own import own_name
-from transferbench.data.pack.layout import is_pack
+from transferbench.data.pack.layout import Pack, is_pack
+from transferbench.data.pack.reading import PackedDataset
 from transferbench.data.place import Place
 from transferbench.data.record import Archive, DatasetRecord, Part, is_own
+from transferbench.errors import DatasetError
 from transferbench.home import Home
 from transferbench.progress import Progress, Silent
 from transferbench.types import PublishedRow
@@ -178,17 +180,31 @@ def training_source(name: str, home: Home, options: DataOptions, *, short_side: 
     Raises
     ------
     DatasetError
-        If it is not there or not what its record states.
+        If it is not there or not what its record states, or a pack that is too small.
     """
     packs = [path for side, path in packs_of(name, home) if side >= short_side]
     if options.data_dir is None and packs:
         own = packed_in(name, place_of(name, home))
         if not own.is_dir():
             progress.say(f"reading {packs[0]}: {own} is not there")
-            return source(name, home, replace(options, data_dir=packs[0]))
-        if not is_pack(own):
+            options = replace(options, data_dir=packs[0])
+        elif not is_pack(own):
             progress.say(f"reading {own}; --data-dir {packs[0]} would load faster")
-    return source(name, home, options)
+    opened = source(name, home, options)
+    if isinstance(opened, PackedDataset):
+        _refuse_small_pack(opened.pack, packed_in(name, place_of(name, home, options)), short_side)
+    return opened
+
+
+def _refuse_small_pack(pack: Pack, folder: Path, short_side: int) -> None:
+    if pack.rescaled and pack.options.short_side < short_side:
+        msg = (
+            f"{folder}: its images were rescaled to a short side of {pack.options.short_side} px; at {short_side} px "
+            "they would be enlarged, and blurred.\n"
+            f"  tb datasets pack {pack.dataset} --short-side {short_side}, or give the folder of the original images as "
+            "--data-dir."
+        )
+        raise DatasetError(msg)
 
 
 def record_rows(record: DatasetRecord, published: Mapping[str, PublishedRow], folder: Path) -> list[list[str]]:
