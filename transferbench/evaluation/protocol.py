@@ -225,8 +225,10 @@ def choose_C(validation: dict[float, float]) -> float:
         Of several equally good ones the middle one (the lower of two): on a small validation part a wide range of C
         gives the same score, and its ends are the least safe choice.
     """
-    best = max(validation.values())
-    equally_good = sorted(C for C, value in validation.items() if value == best)
+    # Means of the same recalls in another order differ in their last digits.
+    rounded = {C: round(value, 12) for C, value in validation.items()}
+    best = max(rounded.values())
+    equally_good = sorted(C for C, value in rounded.items() if value == best)
     return equally_good[(len(equally_good) - 1) // 2]
 
 

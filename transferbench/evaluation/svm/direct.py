@@ -86,6 +86,7 @@ def finish_direct(gram, y, b, f, loss, ridge, tolerance, margin, widest, rounds)
     target = np.empty(m, np.float64)
     step = np.empty(m, np.float64)
     gain = np.empty(m, np.float64)
+    refinements = 1 if gram.itemsize == 4 else 0
     whole = False
     for number in range(rounds):
         s = 0
@@ -107,7 +108,7 @@ def finish_direct(gram, y, b, f, loss, ridge, tolerance, margin, widest, rounds)
                 matrix[u, v] = row[chosen[v]]
             matrix[u, u] += ridge[1 if sign[chosen[u]] > 0 else 0]
             right[u] = sign[chosen[u]]
-        solution = solve_refined(matrix, right, 2)
+        solution = solve_refined(matrix, right, refinements)
         target[:] = 0.0
         for u in range(s):
             target[chosen[u]] = solution[u]
