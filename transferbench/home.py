@@ -48,6 +48,11 @@ class Home:
         return self.root / "features"
 
     @property
+    def grams(self) -> Path:
+        """Gram matrices of blocks, made again at need."""
+        return self.root / "grams"
+
+    @property
     def runs(self) -> Path:
         """Pretraining runs, a folder each."""
         return self.root / "runs"

@@ -43,7 +43,8 @@ def list_blocks(home: Path, as_json: bool) -> None:
 def verify_blocks(block: str | None, home: Path, as_json: bool) -> None:
     """Read blocks as a whole and check every byte. Exits with 1 if one is damaged.
 
-    BLOCK is a folder, a name from the list, or the beginning of a key; without it all blocks are checked.
+    BLOCK is a folder, a name from the list, or the beginning of a key; without it all blocks are checked, and the Gram
+    matrices that were made of them.
 
     \b
     Example:
@@ -51,16 +52,18 @@ def verify_blocks(block: str | None, home: Path, as_json: bool) -> None:
     """
     from transferbench.cache.store import find_block, stored_blocks
     from transferbench.home import Home
-    from transferbench.pipeline.cache import verify_all
+    from transferbench.pipeline.cache import verify_all, verify_grams
 
     features = Home.at(home).features
     verdicts = verify_all([find_block(features, block)] if block else stored_blocks(features), progress())
     rows = [[v.block.name, "damaged" if v.problems else v.block.state, " ".join(v.problems)] for v in verdicts]
+    for gram, problem in verify_grams(Home.at(home)) if block is None else ():
+        rows.append([f"Gram matrix {gram.manifest.stem[:16]}", "damaged" if problem else "complete", problem or ""])
     if as_json:
         print_table(("block", "verdict", "problems"), rows, as_json=True)
     else:
         print_table(("block", "verdict"), [row[:2] for row in rows], as_json=False)
-    problems = [problem for verdict in verdicts for problem in verdict.problems]
+    problems = [row[2] for row in rows if row[2]]
     if problems:
         raise click.ClickException("\n".join(problems))
 
@@ -98,20 +101,25 @@ def diff_blocks(a: str, b: str, home: Path, as_json: bool) -> None:
 def prune_blocks(dataset: str | None, net: str | None, yes: bool, home: Path, as_json: bool) -> None:
     """Delete blocks: unfinished and damaged ones, or all of a dataset or net.
 
+    Gram matrices that were kept of blocks go in any case: they are made again when they are needed.
+
     \b
     Example:
       tb cache prune
       tb cache prune --dataset digits --yes
     """
+    from transferbench.evaluation.svm.gram_store import stored_grams
     from transferbench.home import Home
     from transferbench.pipeline import cache as pipeline
 
-    blocks = pipeline.prunable(Home.at(home), dataset, net)
+    blocks, grams = pipeline.prunable(Home.at(home), dataset, net), stored_grams(Home.at(home).grams)
     _print_blocks(blocks, as_json=as_json)
+    what = f"{len(blocks)} blocks" + (f" and {len(grams)} Gram matrices" if grams else "")
     if yes:
-        click.echo(f"deleted {len(blocks)} blocks, {pipeline.prune(blocks) / 1e6:,.1f} MB", err=True)
+        freed = pipeline.prune(blocks) + pipeline.prune_grams(grams)
+        click.echo(f"deleted {what}, {freed / 1e6:,.1f} MB", err=True)
     else:
-        click.echo(f"nothing is deleted yet: {len(blocks)} blocks would be; add --yes", err=True)
+        click.echo(f"nothing is deleted yet: {what} would be; add --yes", err=True)
 
 
 @cache.command("export")

@@ -34,6 +34,7 @@ class Source:
     name: str
     ids: tuple[str, ...]
     chunks: Callable[[], Iterator[Float32]]
+    key: str = ""
 
 
 def average(scales: Sequence[Float32]) -> Float32:

@@ -6,7 +6,7 @@ import numpy as np
 
 from transferbench.errors import FeatureError
 from transferbench.evaluation.aggregate import Source
-from transferbench.types import Float32
+from transferbench.types import Float32, sha256_of
 
 
 def shared(source: Source, ids: tuple[str, ...], whose: Sequence[str], length: int) -> Source:
@@ -49,4 +49,5 @@ def shared(source: Source, ids: tuple[str, ...], whose: Sequence[str], length: i
                 held, first = np.concatenate([held[passed:], next(incoming)]), first + passed
             yield held[wanted - first]
 
-    return Source(source.name, ids, chunks)
+    key = source.key and sha256_of([source.key, list(source.ids), list(whose)])
+    return Source(source.name, ids, chunks, key)

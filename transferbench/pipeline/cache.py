@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transferbench.cache.store import StoredBlock, remove, stored_blocks, verify
+from transferbench.evaluation.svm.gram_store import StoredGram, stored_grams
 from transferbench.home import Home
 from transferbench.progress import Progress
 
@@ -90,3 +91,37 @@ def prune(blocks: Sequence[StoredBlock]) -> int:
     for block in blocks:
         remove(block)
     return sum(block.n_bytes for block in blocks)
+
+
+def verify_grams(home: Home) -> list[tuple[StoredGram, str | None]]:
+    """Check the stored Gram matrices byte by byte.
+
+    Parameters
+    ----------
+    home : Home
+        The work folder.
+
+    Returns
+    -------
+    list of tuple
+        Every matrix, and what is wrong with it or None.
+    """
+    return [(gram, gram.problem()) for gram in stored_grams(home.grams)]
+
+
+def prune_grams(grams: Sequence[StoredGram]) -> int:
+    """Delete Gram matrices: they are made again from the blocks when they are needed.
+
+    Parameters
+    ----------
+    grams : sequence of StoredGram
+        As `stored_grams` lists them.
+
+    Returns
+    -------
+    int
+        Bytes freed.
+    """
+    for gram in grams:
+        gram.remove()
+    return sum(gram.n_bytes for gram in grams)

@@ -19,6 +19,7 @@ from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.metrics import mean_average_precision
 from transferbench.evaluation.protocol import Evaluation, Prediction, SplitResult, evaluate, predict
 from transferbench.evaluation.shared import shared
+from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.pipeline.official import entry_of, official_split
@@ -88,7 +89,7 @@ def evaluate_recipe(
         layout = variants(recipe, dataset, home)
         _require(asked, layout)
         dataset = _without_skipped(layout, dataset, progress)
-        machine = make_solver(solver, recipe.svm.loss)
+        machine = make_solver(solver, recipe.svm.loss, GramStore(home.grams))
         splits, official = dataset.splits(), official_split(dataset)
         inputs = _inputs_sha256(recipe, layout, dataset, splits, official, machine)
         folder = find_equal(home.results, name, inputs)
@@ -221,7 +222,7 @@ def _source(block: Block, dataset: Dataset) -> Source:
 
     region, skipped = REGION_WORDS[block.spec.region], block.skipped()
     ids = tuple(i for i in block.ids if i not in skipped)
-    source = Source(f"{block.spec.net} at {block.spec.short_side_px} px{region}", ids, chunks)
+    source = Source(f"{block.spec.net} at {block.spec.short_side_px} px{region}", ids, chunks, block.spec.key())
     if block.ids == dataset.ids:
         return source
     # Several people share a photograph, or images are left out, here or in another block: chunks as if nothing was.

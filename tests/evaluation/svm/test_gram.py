@@ -6,7 +6,7 @@ import pytest
 from transferbench.cache.block import Block
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.svm import gram as module
-from transferbench.evaluation.svm.gram import gram_matrix, primal_scores, sub_matrix
+from transferbench.evaluation.svm.gram import dual_scores, gram_matrix, primal_scores, sub_matrix
 from transferbench.types import DescriptorSpec, NetSpec, Preprocessing
 
 
@@ -43,9 +43,9 @@ def test_scores_are_those_of_explicit_weight_vectors(nets, make_source, precisio
         expected.append(rows.rows(test) @ weights.T + coefficients.sum(axis=1))
         machines.append((train, coefficients))
         tests.append(test)
-    found = primal_scores(features, machines, tests, bias=1.0)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=precision, atol=10 * precision * np.abs(theirs).max())
+    for form in (primal_scores, dual_scores):
+        for ours, theirs in zip(form(features, machines, tests, bias=1.0), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=precision, atol=10 * precision * np.abs(theirs).max())
 
 
 def test_a_cut_out_matrix_is_the_matrix_of_those_images():
@@ -88,3 +88,12 @@ def test_a_matrix_larger_than_its_tiles_is_filled_on_both_sides(make_source):
         found = gram_matrix(FeatureParts([[make_source(array, ids)]], None, "none"), ids, bias=0.0)
         np.testing.assert_array_equal(found, found.T)
         np.testing.assert_allclose(found, array.astype(np.float64) @ array.T, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n_classes", "form"), [(3, "primal_scores"), (300, "dual_scores")])
+def test_the_cheaper_form_of_scores_is_taken(nets, make_source, monkeypatch, n_classes, form):
+    _, ids, arrays = nets
+    monkeypatch.setattr(module, form, lambda *_: ["taken"])
+    features = FeatureParts([[make_source(arrays[0][0], ids)]], None, "none")
+    machines = [(ids[:100], np.ones((n_classes, 100)))]
+    assert module.scores_of_tests(features, machines, [ids[100:]], 1.0) == ["taken"]

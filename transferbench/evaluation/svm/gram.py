@@ -6,6 +6,7 @@ over the parts.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.linalg import blas
 
 from transferbench.evaluation.aggregate import FeatureParts, Part
 from transferbench.evaluation.svm import kernels
+from transferbench.evaluation.svm.gram_store import DamagedGramError, GramStore
 from transferbench.evaluation.svm.operators import Matrix
 from transferbench.evaluation.svm.threads import in_ranges
 from transferbench.types import Float64
@@ -39,7 +41,7 @@ def working_type(n: int) -> np.dtype[Any]:
     return np.dtype(np.float64 if n <= FLOAT64_UP_TO else np.float32)
 
 
-def gram_matrix(features: FeatureParts, ids: Sequence[str], bias: float) -> Matrix:
+def gram_matrix(features: FeatureParts, ids: Sequence[str], bias: float, store: GramStore | None = None) -> Matrix:
     """Compute the Gram matrix of some images.
 
     Parameters
@@ -50,19 +52,21 @@ def gram_matrix(features: FeatureParts, ids: Sequence[str], bias: float) -> Matr
         n of them; the order of rows and columns.
     bias : float
         ``intercept_scaling``: its square is added to every entry, as for a feature of that value.
+    store : GramStore, optional
+        Where matrices of parts are found and kept. Making one to be kept takes a second matrix of memory.
 
     Returns
     -------
     ndarray of shape (n, n)
         Symmetric; of `working_type`.
     """
-    n = len(ids)
-    dtype = working_type(n)
     position = {image_id: row for row, image_id in enumerate(ids)}
     target = np.array([position.get(image_id, -1) for image_id in features.ids], dtype=np.int64)
-    half = np.zeros((n, n), dtype=dtype, order="F")
-    for part in features.parts:
-        half = _add_square(half, _rows(part, target, n, dtype))
+    half: Matrix | None = None
+    while half is None:
+        # A damaged matrix has been deleted when it is told of, so this ends.
+        with suppress(DamagedGramError):
+            half = _summed(features.parts, target, ids, store)
     return _completed(half.T, features.lengths[target >= 0][np.argsort(target[target >= 0])], bias)
 
 
@@ -108,13 +112,16 @@ def sub_matrix(gram: Matrix, rows: NDArray[np.int64]) -> Matrix:
     return result
 
 
-def primal_scores(
+def scores_of_tests(
     features: FeatureParts,
     machines: Sequence[tuple[Sequence[str], Float64]],
     tests: Sequence[Sequence[str]],
     bias: float,
 ) -> list[Float64]:
-    """Score images by the weight vectors of machines that are given by their coefficients, reading the features twice.
+    """Score images by machines that are given by their coefficients, by weight vectors or by inner products of images.
+
+    Weight vectors take K d (n + m) operations and two readings of the features, inner products n m d and one: the
+    latter pay where many classes meet few images.
 
     Parameters
     ----------
@@ -132,6 +139,46 @@ def primal_scores(
     list of ndarray of shape (m, K), float64
         Decision values of every split.
     """
+    sizes = [(len(b), len(ids), len(test)) for (ids, b), test in zip(machines, tests, strict=True)]
+    if sum(n * m for _, n, m in sizes) < sum(k * (n + m) for k, n, m in sizes):
+        return dual_scores(features, machines, tests, bias)
+    return primal_scores(features, machines, tests, bias)
+
+
+def dual_scores(
+    features: FeatureParts,
+    machines: Sequence[tuple[Sequence[str], Float64]],
+    tests: Sequence[Sequence[str]],
+    bias: float,
+) -> list[Float64]:
+    """Score images by their inner products with the images trained on; see `scores_of_tests` for everything else."""
+    dtype = working_type(max((len(ids) for ids, _ in machines), default=0))
+    row_of = {image_id: row for row, image_id in enumerate(features.ids)}
+    places = [
+        (np.array([row_of[i] for i in ids]), np.array([row_of[i] for i in test], dtype=np.int64))
+        for (ids, _), test in zip(machines, tests, strict=True)
+    ]
+    crosses = [np.zeros((len(test), len(train)), dtype) for train, test in places]
+    everybody = np.arange(len(features.ids))
+    for part in features.parts:
+        rows = _rows(part, everybody, len(everybody), dtype)
+        for cross, (train, test) in zip(crosses, places, strict=True):
+            np.add(cross, rows[test] @ rows[train].T, out=cross)
+    result = []
+    for cross, (train, test), (_, coefficients) in zip(crosses, places, machines, strict=True):
+        scaled = coefficients / features.lengths[train]
+        scores = cross.astype(np.float64) @ scaled.T / features.lengths[test, None]
+        result.append(scores + bias * bias * coefficients.sum(axis=1))
+    return result
+
+
+def primal_scores(
+    features: FeatureParts,
+    machines: Sequence[tuple[Sequence[str], Float64]],
+    tests: Sequence[Sequence[str]],
+    bias: float,
+) -> list[Float64]:
+    """Score images by weight vectors, reading the features twice; see `scores_of_tests` for everything else."""
     n = len(features.ids)
     dtype = working_type(max((len(ids) for ids, _ in machines), default=0))
     row_of = {image_id: row for row, image_id in enumerate(features.ids)}
@@ -153,6 +200,24 @@ def primal_scores(
         total[[row_of[i] for i in ids], start : start + width]
         for ids, start, width in zip(tests, edges, n_classes, strict=False)
     ]
+
+
+def _summed(parts: Sequence[Part], target: NDArray[np.int64], ids: Sequence[str], store: GramStore | None) -> Matrix:
+    """Add up the parts' matrices: the lower half of the result, by columns."""
+    n = len(ids)
+    half = np.zeros((n, n), dtype=working_type(n), order="F")
+    for number, part in enumerate(parts):
+        if store is not None and store.add_to(half, part, ids):
+            continue
+        rows = _rows(part, target, n, half.dtype)
+        if store is None or not store.would_keep(n, rows.shape[1], part):
+            half = _add_square(half, rows)
+            continue
+        own = _add_square(half if number == 0 else np.zeros_like(half), rows)
+        del rows
+        store.keep(own, part, ids)
+        half = own if number == 0 else np.add(half, own, out=half)
+    return half
 
 
 def _rows(part: Part, target: NDArray[np.int64], n: int, dtype: np.dtype[Any]) -> Matrix:

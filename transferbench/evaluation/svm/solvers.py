@@ -8,7 +8,8 @@ import numpy as np
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.choice import Way, choose, memory_of_machine
 from transferbench.evaluation.svm.descent import PATH_TOLERANCES, TOLERANCES, Descent, warn_of_gaps
-from transferbench.evaluation.svm.gram import gram_matrix, primal_scores, sub_matrix, working_type
+from transferbench.evaluation.svm.gram import gram_matrix, scores_of_tests, sub_matrix, working_type
+from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
 from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
@@ -42,7 +43,7 @@ class Solver(Protocol):
         """Do once for a variant what all splits, classes and values of C share."""
 
 
-def make_solver(name: SolverName, loss: Loss) -> Solver:
+def make_solver(name: SolverName, loss: Loss, grams: GramStore | None = None) -> Solver:
     """Make a solver.
 
     Parameters
@@ -52,13 +53,15 @@ def make_solver(name: SolverName, loss: Loss) -> Solver:
         shape.
     loss : {"squared_hinge", "hinge"}
         Of a margin violation.
+    grams : GramStore, optional
+        Where Gram matrices are kept for other recipes.
 
     Returns
     -------
     Solver
-        Ready to prepare.
+        Ready to prepare. One solver may serve several recipes: what they share is done once.
     """
-    return Liblinear(loss) if name == "liblinear" else DualDescent(loss, name)
+    return Liblinear(loss) if name == "liblinear" else DualDescent(loss, name, grams)
 
 
 class DualDescent:
@@ -70,9 +73,13 @@ class DualDescent:
         Of a margin violation.
     way : {"auto", "gram", "rows"}
         Not part of the name: the optimum is the same.
+    grams : GramStore, optional
+        Where Gram matrices are kept for other recipes.
     """
 
-    def __init__(self, loss: Loss, way: Literal["auto", "gram", "rows"] = "auto") -> None:
+    def __init__(
+        self, loss: Loss, way: Literal["auto", "gram", "rows"] = "auto", grams: GramStore | None = None
+    ) -> None:
         gaps = ", ".join(
             f"{' or '.join(f'{t:g}' for t in sorted(set(tolerances.values())))} {use}"
             for use, tolerances in (("to test", TOLERANCES), ("to choose C", PATH_TOLERANCES))
@@ -80,10 +87,11 @@ class DualDescent:
         self.name = f"descent {loss}, relative duality gap {gaps}"
         self._loss: Loss = loss
         self._way = way
+        self._grams = grams
 
     def prepare(self, features: FeatureParts, splits: Sequence[Split]) -> "DescentOnFeatures":
         """Choose the way; see `Solver.prepare`."""
-        return DescentOnFeatures(features, splits, self._loss, self._way)
+        return DescentOnFeatures(features, splits, self._loss, self._way, self._grams)
 
 
 class DescentOnFeatures:
@@ -99,15 +107,23 @@ class DescentOnFeatures:
         Of a margin violation.
     way : {"auto", "gram", "rows"}
         How to multiply by the Gram matrix.
+    grams : GramStore, optional
+        Where Gram matrices are kept for other recipes.
     """
 
     def __init__(
-        self, features: FeatureParts, splits: Sequence[Split], loss: Loss, way: Literal["auto", "gram", "rows"]
+        self,
+        features: FeatureParts,
+        splits: Sequence[Split],
+        loss: Loss,
+        way: Literal["auto", "gram", "rows"],
+        grams: GramStore | None = None,
     ) -> None:
         self._features = features
         self._splits = splits
         self._loss: Loss = loss
         self._way = way
+        self._grams = grams
         self._shared: tuple[tuple[str, ...], Matrix] | None = None
         self._current: tuple[int, tuple[str, ...], Operator] | None = None
         self._found: dict[tuple[int, float], Float64] = {}
@@ -144,10 +160,10 @@ class DescentOnFeatures:
         self._found = {key: value for key, value in self._found.items() if key[0] != split}
 
     def test_scores(self) -> list[Float64]:
-        """Score in the primal form, all splits in two readings of the features; see `Prepared.test_scores`."""
+        """Score all splits in one or two readings of the features; see `Prepared.test_scores`."""
         self._shared = self._current = None
         machines = [self._machines[split] for split in range(len(self._splits))]
-        return primal_scores(self._features, machines, [split.test for split in self._splits], _BIAS)
+        return scores_of_tests(self._features, machines, [split.test for split in self._splits], _BIAS)
 
     def _operator(self, split: int, n_classes: int) -> tuple[tuple[str, ...], Operator]:
         if self._current is None or self._current[0] != split:
@@ -167,10 +183,10 @@ class DescentOnFeatures:
         everyone = sorted({i for s in self._splits for i in s.train})
         if 4 * (len(everyone) ** 2 + len(train) ** 2) > 0.5 * memory_of_machine():
             ids = _mixed(train)
-            return ids, GramOperator(gram_matrix(self._features, ids, _BIAS))
+            return ids, GramOperator(gram_matrix(self._features, ids, _BIAS, self._grams))
         if self._shared is None:
             ids = _mixed(everyone)
-            self._shared = (ids, gram_matrix(self._features, ids, _BIAS))
+            self._shared = (ids, gram_matrix(self._features, ids, _BIAS, self._grams))
         everyone_mixed, gram = self._shared
         mine = set(train)
         rows = np.array([row for row, i in enumerate(everyone_mixed) if i in mine], dtype=np.int64)
