@@ -201,8 +201,7 @@ def _refuse_small_pack(pack: Pack, folder: Path, short_side: int) -> None:
         msg = (
             f"{folder}: its images were rescaled to a short side of {pack.options.short_side} px; at {short_side} px "
             "they would be enlarged, and blurred.\n"
-            f"  tb datasets pack {pack.dataset} --short-side {short_side}, or give the folder of the original images as "
-            "--data-dir."
+            f"  tb datasets pack {pack.dataset} --short-side {short_side}, or --data-dir with the original images."
         )
         raise DatasetError(msg)
 
