@@ -9,9 +9,11 @@ from transferbench import builtin
 from transferbench.documents import Document, read_document, top_level_keys
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import NET_SOURCES, OWN_DATA, dataset_names, is_net, net_names, unknown
+from transferbench.pretraining import Count, Modern, Positive, Schedule, ShortSides, Start
 from transferbench.types import REGIONS, Interpolation, NetSpec, Region, Scales
 
-TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E")
+TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E", "B-5x5")
+"""With the shallow net that Sect. 4.1 holds against B."""
 
 
 def _known_dataset(name: str) -> str:
@@ -31,9 +33,6 @@ def _net_name(name: str) -> str:
 
 NetName = Annotated[str, AfterValidator(_net_name)]
 Layer = Literal["fc7", "fc6", "pool5"]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class Net(Document):
@@ -226,27 +225,48 @@ class PretrainRecipe(Document):
     version: Literal[1]
     dataset: DatasetName
     net: Net
-    short_side: Count
+    start: Start | None = None
+    init: Literal["glorot", "normal", "literal"]
+    train: Literal["all", "fc"] = "all"
+    short_side: Count | ShortSides
     mean: tuple[float, float, float]
     interpolation: Interpolation
     flip: bool
-    init: Literal["glorot", "normal"]
+    colour_shift: Annotated[float, Field(ge=0)] = 0.0
     epochs: Count
     batch_size: Count
     learning_rate: Positive
-    learning_rate_drops: tuple[Fraction, ...]
+    schedule: Schedule
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
+    bias_rate: Positive = 1.0
+    bias_decay: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout_masks: Literal["image", "stream"] = "image"
     seed: int
+    modern: Modern = Modern()
+
+    @property
+    def short_sides(self) -> tuple[int, int]:
+        """The smallest and the largest S; equal where S is fixed."""
+        if isinstance(self.short_side, ShortSides):
+            return self.short_side.smallest, self.short_side.largest
+        return self.short_side, self.short_side
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "PretrainRecipe":
         if self.net.name not in TABLE_1:
             msg = f"only nets of Table 1 ({', '.join(TABLE_1)}) are pretrained here, not {self.net.name}"
             raise ValueError(msg)
-        if self.short_side < self.net.crop:
-            msg = f"short_side {self.short_side} is smaller than the crop of {self.net.crop} px"
+        if self.short_sides[0] < self.net.crop:
+            msg = f"short_side {self.short_sides[0]} is smaller than the crop of {self.net.crop} px"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> "PretrainRecipe":
+        if self.train == "fc" and self.start is None:
+            msg = "train: fc leaves the convolutions as they are, so they need a start that has learnt something"
             raise ValueError(msg)
         return self
 

@@ -27,7 +27,8 @@ def test_the_installed_command_is_the_module(tb):
 def test_nets_are_listed_with_exact_sizes(tb):
     lines = tb("nets", "list").out.splitlines()
     assert lines[2].split() == ["A", "11", "132,863,336", "7.61"]
-    assert lines[-1].split() == ["E", "19", "143,667,240", "19.63"]
+    assert lines[7].split() == ["E", "19", "143,667,240", "19.63"]
+    assert lines[-1].split() == ["B-5x5", "8", "134,503,528", "9.36"]
     assert tb("nets", "list", "--json").json()[4] == {
         "net": "D",
         "weight_layers": 16,

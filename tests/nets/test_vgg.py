@@ -8,9 +8,17 @@ from transferbench.nets.modules import VGG
 from transferbench.types import NetSpec
 
 # Table 2 gives millions; the exact totals follow from Table 1 by hand (weights + biases).
-EXACT = {"A": 132_863_336, "A-LRN": 132_863_336, "B": 133_047_848, "C": 133_638_952, "D": 138_357_544, "E": 143_667_240}
+EXACT = {
+    "A": 132_863_336,
+    "A-LRN": 132_863_336,
+    "B": 133_047_848,
+    "C": 133_638_952,
+    "D": 138_357_544,
+    "E": 143_667_240,
+    "B-5x5": 134_503_528,
+}
 TABLE_2 = {"A": 133, "A-LRN": 133, "B": 133, "C": 134, "D": 138, "E": 144}
-WEIGHT_LAYERS = {"A": 11, "A-LRN": 11, "B": 13, "C": 16, "D": 16, "E": 19}
+WEIGHT_LAYERS = {"A": 11, "A-LRN": 11, "B": 13, "C": 16, "D": 16, "E": 19, "B-5x5": 8}
 TORCHVISION = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}
 
 names = pytest.mark.parametrize("name", list(vgg.TABLE_1))
@@ -20,7 +28,7 @@ names = pytest.mark.parametrize("name", list(vgg.TABLE_1))
 def test_parameters_are_exact_and_those_of_table_2(name):
     count = vgg.n_parameters(NetSpec(name=name))
     assert count == EXACT[name]
-    assert round(count / 1e6) == TABLE_2[name]
+    assert name not in TABLE_2 or round(count / 1e6) == TABLE_2[name]
 
 
 @names

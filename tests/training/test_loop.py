@@ -1,62 +1,28 @@
 import csv
+import os
+import signal
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.training.blobs import Blobs, Net, execution, options, same
 from transferbench.errors import TrainingError
 from transferbench.progress import Silent
 from transferbench.training.checkpoint import newest_checkpoint, save_checkpoint
-from transferbench.training.loop import TrainingOptions, held_out_accuracy, train
-
-OPTIONS = TrainingOptions(
-    crop=8,
-    flip=True,
-    epochs=4,
-    batch_size=8,
-    learning_rate=0.05,
-    drop_after=(3,),
-    momentum=0.9,
-    weight_decay=5e-4,
-    seed=0,
-)
-
-
-class Blobs:
-    """Dark images of class 0, bright ones of class 1."""
-
-    def __init__(self, n, seed):
-        random = np.random.default_rng(seed)
-        self.labels = random.integers(0, 2, n)
-        self._images = [random.integers(0, 120, (10, 9, 3), dtype=np.uint8) + np.uint8(130 * k) for k in self.labels]
-
-    def __len__(self):
-        return len(self._images)
-
-    def __getitem__(self, index):
-        return self._images[index]
-
-
-class Net(nn.Module):
-    """Small, with dropout: resuming must restore the random state too."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(7)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 2))
-
-    def forward(self, crops):
-        return self.layers(crops.float() / 255 - 0.5)
+from transferbench.training.loop import train
+from transferbench.training.measure import better_classes, held_out_accuracy
+from transferbench.training.processes import Processes
 
 
 class Stopping(Silent):
-    """Interrupts at a step, as Ctrl-C would."""
+    """Does something at a step: interrupts, as a broken progress bar would, or sends a signal."""
 
-    def __init__(self, at_step):
-        self.left, self.said = at_step, []
+    def __init__(self, at_step, what=None):
+        self.left, self.said, self.what = at_step, [], what
+        self.notes = []
 
     def say(self, line):
         self.said.append(line)
@@ -68,70 +34,81 @@ class Stopping(Silent):
         class Task:
             def advance(self, n=1, note=""):
                 outer.left -= n
+                outer.notes.append(note)
                 if outer.left == 0:
-                    raise KeyboardInterrupt
+                    if outer.what is None:
+                        raise InterruptedError
+                    os.kill(os.getpid(), outer.what)
 
         yield Task()
 
 
-def run(folder, options=OPTIONS, progress=None, net=None):
+def run(folder, progress=None, net=None, *, data=None, **values):
+    carried = {k: values.pop(k) for k in ("save_every_steps", "images_at_once", "save_every_s") if k in values}
     net = net or Net()
-    history = train(
-        net, Blobs(44, 1), Blobs(20, 2), options, folder=folder, device="cpu", progress=progress or Silent()
+    history, result = train(
+        net,
+        data or Blobs(44, 1),
+        Blobs(20, 2),
+        options(**values),
+        execution(folder, **carried),
+        progress=progress or Silent(),
     )
-    return net, history
+    return result, history
 
 
 def test_it_learns(tmp_path):
     _, history = run(tmp_path)
     assert [line.epoch for line in history] == [1, 2, 3, 4]
-    assert history[-1].accuracy == 1.0
+    assert history[-1].accuracy == history[-1].top5 == 1.0
     assert history[-1].loss < history[0].loss
     assert [line.learning_rate for line in history] == pytest.approx([0.05, 0.05, 0.05, 0.005])
 
 
-def test_one_step_is_sgd_with_momentum_and_decay_as_torch_does_it_by_hand(tmp_path):
-    options = replace(OPTIONS, epochs=1, batch_size=44, momentum=0.0, flip=False)
-
-    class Linear(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.full((2, 192), 0.01))
-
-        def forward(self, crops):
-            return crops.float().flatten(1) / 255 @ self.weight.T
-
-    class Fixed(Blobs):
-        def __getitem__(self, index):
-            return self._images[index][:8, :8]
-
-    images = Fixed(44, 1)
-    net = Linear()
-    train(net, images, images, options, folder=tmp_path, device="cpu", progress=Silent())
-    # Gradient of the mean cross-entropy of a linear classifier: (p - y)' x / n, plus the decay.
-    x = np.stack([images[i] for i in range(44)]).reshape(44, -1) / 255
-    p = np.full((44, 2), 0.5)
-    gradient = (p - np.eye(2)[images.labels]).T @ x / 44 + 5e-4 * 0.01
-    assert np.allclose(net.weight.detach().numpy(), 0.01 - 0.05 * gradient, atol=1e-6)
-
-
-@pytest.mark.parametrize("step", [1, 6, 7, 13, 24])
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path, step):
-    whole, history = run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts", progress=Stopping(step))
+@pytest.mark.parametrize("image_draws", [True, False])
+@pytest.mark.parametrize("every", [None, 1, 4])
+@pytest.mark.parametrize("step", [1, 6, 7, 13, 23])
+def test_a_run_that_broke_off_ends_with_the_same_bits(tmp_path, step, every, image_draws):
+    whole, history = run(tmp_path / "whole", image_draws=image_draws)
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "parts", progress=Stopping(step), save_every_steps=every, image_draws=image_draws)
     torch.manual_seed(123)
-    resumed, history_of_parts = run(tmp_path / "parts")
-    assert history_of_parts == history
-    assert all(
-        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    progress = Stopping(-1)
+    resumed, history_of_parts = run(
+        tmp_path / "parts", progress=progress, save_every_steps=every, image_draws=image_draws
     )
+    assert history_of_parts == history
+    assert same(whole, resumed)
+    if (step, every) == (23, 1):  # it breaks off while step 23 is read, so 22 of them are saved
+        assert progress.said[0].startswith("resuming after step 4 of epoch 4 from ")
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_lets_the_step_finish_and_saves(tmp_path, number, expected):
+    def terminate(_number, _frame):
+        raise SystemExit(143)
+
+    whole, history = run(tmp_path / "whole")
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(expected):
+            run(tmp_path / "parts", progress=Stopping(8, number))
+        assert signal.getsignal(signal.SIGTERM) is terminate  # ours are gone again
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Noticed at step 8, while step 9 was under way already; steps 7 to 12 are the second epoch.
+    state = newest_checkpoint(tmp_path / "parts", Silent())
+    assert (state["position"]["epoch"], state["position"]["step"]) in {(1, 4), (1, 5)}
+    resumed, again = run(tmp_path / "parts")
+    assert again == history
+    assert same(whole, resumed)
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path):
     first, _ = run(tmp_path)
     again, _ = run(tmp_path, progress=Stopping(1))
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+    assert same(first, again)
 
 
 def test_metrics_are_a_plain_table(tmp_path):
@@ -141,15 +118,25 @@ def test_metrics_are_a_plain_table(tmp_path):
     assert [float(row["accuracy"]) for row in rows] == [line.accuracy for line in history]
 
 
-def test_only_the_newest_checkpoints_stay(tmp_path):
-    run(tmp_path)
-    assert [path.name for path in sorted(tmp_path.glob("*.pt"))] == ["checkpoint-00003.pt", "checkpoint-00004.pt"]
+def test_the_newest_two_and_the_best_checkpoint_stay(tmp_path):
+    _, history = run(tmp_path)
+    names = [path.name for path in sorted(tmp_path.glob("*.pt"))]
+    assert names == ["checkpoint-000000018.pt", "checkpoint-000000024.pt", "checkpoint-best.pt"]
+    best = torch.load(_payload(tmp_path / "checkpoint-best.pt"), weights_only=True)
+    accuracies = [line.accuracy for line in history]
+    assert best["position"]["epoch"] == accuracies.index(max(accuracies)) + 1
+
+
+def _payload(path):
+    import io
+
+    return io.BytesIO(path.read_bytes()[len(b"transferbench checkpoint 2\n") + 32 :])
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path):
     whole, _ = run(tmp_path / "whole")
     run(tmp_path / "parts")
-    newest = tmp_path / "parts" / "checkpoint-00004.pt"
+    newest = tmp_path / "parts" / "checkpoint-000000024.pt"
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
@@ -157,15 +144,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path):
     resumed, _ = run(tmp_path / "parts", progress=progress)
     assert progress.said[0] == f"{newest} is damaged; going back to the checkpoint before it"
     assert "resuming after epoch 3" in progress.said[1]
-    assert all(
-        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
-    )
+    assert same(whole, resumed)
 
 
 def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path):
     run(tmp_path)
     for path in tmp_path.glob("*.pt"):
-        path.write_bytes(path.read_bytes()[:-10])
+        data = path.read_bytes()
+        path.unlink()  # the best one may be the same file
+        path.write_bytes(data[:-10])
     with pytest.raises(TrainingError, match=r"every checkpoint in .* is damaged. Delete that folder"):
         run(tmp_path)
 
@@ -181,19 +168,84 @@ def test_a_checkpoint_runs_no_code(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_place(tmp_path):
+def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_state(tmp_path):
+    class Breaking(Net):
+        def forward(self, crops, shifts=None, draws=None):
+            scores = super().forward(crops, shifts, draws)
+            if self.training:
+                self.seen = getattr(self, "seen", 0) + 1
+                return scores * (float("nan") if self.seen == 10 else 1.0)
+            return scores
+
     with pytest.raises(
         TrainingError,
-        match=rf"loss became (nan|inf) in epoch 1, step \d of 6, at learning rate 1e\+30[\s\S]*{tmp_path}[\s\S]*Lower learning_rate",
+        match=r"loss became nan in epoch 2, step 4 of 6, at learning rate 0.05"
+        rf"[\s\S]*state after step 8 of the run is kept in {tmp_path}[\s\S]*Lower learning_rate",
     ):
-        run(tmp_path, replace(OPTIONS, learning_rate=1e30))
+        run(tmp_path, net=Breaking(), save_every_steps=4)
+    assert all(t.isfinite().all() for t in newest_checkpoint(tmp_path, Silent())["net"].values())
+
+
+def test_a_loss_that_grows_beyond_all_bounds_stops_too(tmp_path):
+    with pytest.raises(TrainingError, match=r"loss became (nan|inf) in epoch 1, step \d of 6, at learning rate 1e\+30"):
+        run(tmp_path, learning_rate=1e30)
+
+
+def test_every_image_is_visited_once_an_epoch_and_once_to_be_measured(tmp_path):
+    data = Blobs(44, 1)
+    run(tmp_path, data=data)
+    assert sorted(data.visits) == [(epoch, row) for epoch in range(4) for row in range(44)]
+    assert data.visits[:44] != sorted(data.visits[:44])
+
+
+def test_the_order_is_the_same_however_the_batch_is_cut(tmp_path):
+    cut, whole = Blobs(44, 1), Blobs(44, 1)
+    one, _ = run(tmp_path / "1", data=cut, images_at_once=3)
+    other, _ = run(tmp_path / "2", data=whole)
+    assert cut.visits == whole.visits
+    for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_the_words_beside_the_bar(tmp_path):
+    progress = Stopping(-1)
+    run(tmp_path, progress=progress)
+    assert progress.notes[0].startswith("loss 0.")
+    assert "rate 0.05" in progress.notes[0]
+    assert "images/s" in progress.notes[-1]
+    assert "top-1 100.0%, top-5 100.0%" in progress.notes[-1]
+
+
+def test_a_moving_average_is_kept_and_measured_in_place_of_the_weights(tmp_path):
+    net = Net()
+    averaged, _ = run(tmp_path / "whole", net=net, ema=0.9)
+    assert not same(averaged, net)
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "parts", ema=0.9, progress=Stopping(15), save_every_steps=2)
+    resumed, _ = run(tmp_path / "parts", ema=0.9)
+    assert same(resumed, averaged)
 
 
 def test_held_out_accuracy_counts_every_image_once():
     images = Blobs(21, 3)
 
     class Zero(nn.Module):
-        def forward(self, crops):
+        def forward(self, crops, shifts, draws):
             return torch.tensor([[1.0, 0.0]]).repeat(len(crops), 1)
 
-    assert held_out_accuracy(Zero(), images, OPTIONS, "cpu") == pytest.approx(float((images.labels == 0).mean()))
+    top1, top5 = held_out_accuracy(Zero(), images, at_once=4, execution=execution(None), processes=Processes())
+    assert top1 == pytest.approx(float((images.labels == 0).mean()))
+    assert top5 == 1.0
+
+
+def test_top_k_agrees_with_scikit_learn_and_a_score_that_is_no_number_is_wrong():
+    from sklearn.metrics import top_k_accuracy_score
+
+    random = np.random.default_rng(0)
+    scores, labels = random.normal(size=(300, 12)), random.integers(0, 12, 300)
+    better = better_classes(torch.from_numpy(scores), torch.from_numpy(labels))
+    for k in (1, 5):
+        assert float((better < k).double().mean()) == pytest.approx(top_k_accuracy_score(labels, scores, k=k))
+    broken = torch.tensor([[float("nan"), 0.0], [0.0, float("nan")]])
+    assert better_classes(broken, torch.tensor([0, 0])).tolist() == [2, 2]
+    assert better_classes(torch.zeros(2, 8), torch.tensor([0, 6])).tolist() == [0, 6]

@@ -61,6 +61,10 @@ class Source(Protocol):
     labels: Labels
     limit: int | None
 
+    @property
+    def images_sha256(self) -> str:
+        """Identity of the ids and, but for ILSVRC, of what is behind them."""
+
     def image(self, image_id: str) -> Image.Image:
         """Return one image in mode RGB."""
 

@@ -72,7 +72,7 @@ class Classifier(nn.Module):
         self.inputs = InputLayer(preprocessing)
         self.net = net.to(memory_format=torch.channels_last)
 
-    def forward(self, crops: Tensor, shifts: Tensor | None = None) -> Tensor:
+    def forward(self, crops: Tensor, shifts: Tensor | None = None, draws: Tensor | None = None) -> Tensor:
         """Classify crops.
 
         Parameters
@@ -81,13 +81,15 @@ class Classifier(nn.Module):
             RGB.
         shifts : Tensor of shape (N, 3), optional
             Colour shifts of training, see `InputLayer`.
+        draws : Tensor of shape (N,), int64, optional
+            A random number per image for dropout, see `VGG`.
 
         Returns
         -------
         Tensor of shape (N, n_classes)
             Scores before the soft-max.
         """
-        scores: Tensor = self.net(self.inputs(crops, shifts))
+        scores: Tensor = self.net(self.inputs(crops, shifts), draws)
         return scores
 
 

@@ -5,10 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transferbench.nets import vgg
+from transferbench.nets.masks import masked
 from transferbench.types import NetSpec
 
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 5e-4, 0.75, 2.0
 """Krizhevsky's constants; torch divides alpha by the size, hence 5 times his 1e-4."""
+
+STANDARD_DEVIATIONS = {"normal": 0.01, "literal": 0.1}
+"""Of the normal initialisations, by name."""
 
 
 class VGG(nn.Module):
@@ -60,13 +64,16 @@ class VGG(nn.Module):
             x = F.max_pool2d(x, kernel_size=2, stride=2, ceil_mode=self.spec.pool_rounding == "ceil")
         return x
 
-    def forward(self, crops: Tensor) -> Tensor:
+    def forward(self, crops: Tensor, draws: Tensor | None = None) -> Tensor:
         """Classify crops by the fully connected form.
 
         Parameters
         ----------
         crops : Tensor of shape (N, 3, crop, crop)
             Preprocessed; no other size is accepted.
+        draws : Tensor of shape (N,), int64, optional
+            A random number per image, from which its dropout masks follow while training. Without them they come from
+            torch's stream of random numbers.
 
         Returns
         -------
@@ -74,11 +81,13 @@ class VGG(nn.Module):
             Scores before the soft-max.
         """
         x = self.trunk(crops).flatten(start_dim=1)
-        for name in ("fc6", "fc7"):
+        for number, name in enumerate(("fc6", "fc7")):
             layer = self._conv(name)
-            x = F.dropout(
-                F.relu(F.linear(x, layer.weight.flatten(start_dim=1), layer.bias)), self.dropout, self.training
-            )
+            x = F.relu(F.linear(x, layer.weight.flatten(start_dim=1), layer.bias))
+            if draws is None:
+                x = F.dropout(x, self.dropout, self.training)
+            elif self.training and self.dropout:
+                x = masked(x, draws, number, self.dropout)
         fc8 = self._conv("fc8")
         return F.linear(x, fc8.weight.flatten(start_dim=1), fc8.bias)
 
@@ -160,8 +169,9 @@ def initialise(net: VGG, scheme: str, seed: int) -> None:
     ----------
     net : VGG
         Changed in place.
-    scheme : {"glorot", "normal"}
-        Uniform after Glorot & Bengio, or normal with standard deviation 0.01.
+    scheme : {"glorot", "normal", "literal"}
+        Uniform after Glorot & Bengio; normal with standard deviation 0.01; or normal with the variance of 0.01 that
+        the paper names.
     seed : int
         Of a generator of its own; the global one is left alone.
 
@@ -180,5 +190,5 @@ def initialise(net: VGG, scheme: str, seed: int) -> None:
             if scheme == "glorot":
                 nn.init.xavier_uniform_(view, generator=generator)
             else:
-                nn.init.normal_(view, std=0.01, generator=generator)
+                nn.init.normal_(view, std=STANDARD_DEVIATIONS[scheme], generator=generator)
             bias.zero_()

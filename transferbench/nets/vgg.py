@@ -12,7 +12,7 @@ class Conv:
     Parameters
     ----------
     kernel : int
-        Side in px; 1 or 3. Padding keeps the resolution.
+        Side in px; 1, 3 or 5. Padding keeps the resolution.
     channels : int
         Outputs at the paper's width.
     lrn : bool
@@ -43,8 +43,12 @@ TABLE_1: dict[str, Blocks] = {
         _block(512, 3, 3, 3, 3),
         _block(512, 3, 3, 3, 3),
     ),
+    "B-5x5": (_block(64, 5), _block(128, 5), _block(256, 5), _block(512, 5), _block(512, 5)),
 }
-"""Five blocks each, a 2 x 2 max-pooling of stride 2 after every block, then FC-4096, FC-4096, FC-1000."""
+"""Five blocks each, a 2 x 2 max-pooling of stride 2 after every block, then FC-4096, FC-4096, FC-1000.
+
+The last is not in the table: the shallow net of Sect. 4.1, net B with one 5 x 5 convolution for every two of 3 x 3.
+"""
 
 FC_WIDTH = 4096
 

@@ -1,118 +1,125 @@
-"""`tb pretrain`: a recipe and a source dataset → weights."""
+"""`tb pretrain`: recipes and a source dataset → weights, one run after the other along a chain."""
 
-import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from pydantic import ValidationError
-
-from transferbench import environment
 from transferbench.data import Source
-from transferbench.data.images import rescale
-from transferbench.errors import DocumentError, TrainingError
-from transferbench.files import publish, sweep, writer_lock
+from transferbench.data.record import is_own
+from transferbench.files import sweep, writer_lock
 from transferbench.home import Home
-from transferbench.pipeline.datasets import WHOLE, DataOptions
-from transferbench.pipeline.datasets import source as open_source
+from transferbench.pipeline.chain import NONE, Changes, Link, chain_of
+from transferbench.pipeline.crops import pixels_of
+from transferbench.pipeline.datasets import WHOLE, DataOptions, training_source
 from transferbench.pipeline.runs import Run
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress
-from transferbench.recipe import PretrainRecipe, load, to_dict
-from transferbench.types import Interpolation, Preprocessing, UInt8
+
+if TYPE_CHECKING:
+    from transferbench.training.processes import Processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a pretraining is carried out; nothing of it is part of what is trained.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Of the passes through the net; auto is bfloat16 on GPUs that have it, float32 elsewhere.
+    compiled : bool
+        Whether torch compiles the net.
+    images_at_once : int, optional
+        The most that one process sends through the net at once.
+    workers : int, optional
+        Processes that decode images, for every process that trains.
+    save_every_s : float
+        Seconds between checkpoints, besides one after every epoch.
+    tensorboard : bool, optional
+        Whether event files are written; where it is installed, when None.
+    """
+
+    precision: str = "auto"
+    compiled: bool = False
+    images_at_once: int | None = None
+    workers: int | None = None
+    save_every_s: float = 600.0
+    tensorboard: bool | None = None
+
+
+AS_USUAL = How()
 
 
 def pretrain(
-    name: str,
-    recipe: PretrainRecipe,
+    link: Link,
     home: Home,
     *,
     device: str,
     progress: Progress,
     data: DataOptions = WHOLE,
+    changes: Changes = NONE,
+    how: How = AS_USUAL,
 ) -> tuple[Run, Stage]:
-    """Pretrain a net, unless that very run is finished; go on with one that was stopped.
+    """Pretrain a net and all that it starts from, unless that is done; go on with what was stopped.
 
     Parameters
     ----------
-    name : str
-        Of the recipe.
-    recipe : PretrainRecipe
-        What to train, on what, and how.
+    link : Link
+        The recipe and its name.
     home : Home
-        The run gets a folder in it.
+        Every run gets a folder in it.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     progress : Progress
         Told what happens.
     data : DataOptions
         Where the images are, and how many are wanted; a trial is a run of its own.
+    changes : Changes
+        What the command line says instead of the recipes.
+    how : How
+        Precision, memory, checkpoints.
 
     Returns
     -------
     tuple of Run and Stage
-        A finished run, and whether it was there.
+        The finished run of the recipe, and whether it was there.
 
     Raises
     ------
     TrainingError
-        If the loss diverges.
+        If the loss diverges, or another process of a torchrun has gone away.
     StorageError
         If another process trains this very run.
     """
-    run = Run.of(home, name, recipe, limit=data.limit)
-    with timed(f"pretrain {name}") as stage:
-        if run.finished:
+    links = chain_of(link.name, link.recipe, changes)
+    images = _Images(links, home, data, progress)
+    with timed(f"pretrain {links[-1].name}") as stage:
+        runs = _runs(links, home, images)
+        if runs[-1].finished:
             stage.reused = True
-            progress.say(f"reused: pretraining {name}, {accuracy(run):.1%} held-out accuracy ({run.folder})")
-        else:
-            with writer_lock(run.folder, f"the pretraining run {run.folder.name}"):
-                if not run.finished:  # another process may have finished it while this one looked
-                    sweep(run.folder)
-                    _train(run, recipe, open_source(recipe.dataset, home, data), device, progress)
-    return run, stage
+            reached = f"{accuracy(runs[-1]):.1%} held-out accuracy ({runs[-1].folder})"
+            progress.say(f"reused: pretraining {links[-1].name}, {reached}")
+            return runs[-1], stage
+        # torch takes two seconds to import; a finished run never needs it.
+        from transferbench.extraction.engine import choose_device
+        from transferbench.pipeline.training import train_link
+        from transferbench.training.processes import together
 
-
-def recipe_for(
-    name: str | None, *, net: str | None, epochs: int | None, seed: int | None
-) -> tuple[str, PretrainRecipe]:
-    """Find the recipe that the options of ``tb pretrain`` mean.
-
-    Parameters
-    ----------
-    name : str or None
-        A shipped pretraining recipe or a path; the recipe of `net` on ILSVRC-2012 when None.
-    net, epochs, seed : optional
-        Replace the recipe's own values.
-
-    Returns
-    -------
-    tuple of str and PretrainRecipe
-        The name, by which the run is called, and the content, checked as a whole.
-
-    Raises
-    ------
-    DocumentError
-        If the replaced values do not make a valid recipe.
-    UnknownNameError
-        If there is no such recipe.
-    """
-    if name is None and net is None:
-        msg = (
-            "which pretraining? Give --recipe NAME (`tb recipes list`), or --net E for the paper's net E on ILSVRC-2012"
-        )
-        raise DocumentError(msg)
-    name = name or f"ilsvrc2012_{str(net).lower().replace('-', '_')}"
-    recipe = load(name, PretrainRecipe)
-    changes: dict[str, Any] = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    if net is not None:
-        changes["net"] = {**recipe.net.model_dump(), "name": net}
-    try:
-        return Path(name).stem, PretrainRecipe.model_validate({**recipe.model_dump(), **changes})
-    except ValidationError as invalid:
-        msg = f"{name} with these options: {'; '.join(str(error['msg']) for error in invalid.errors())}"
-        raise DocumentError(msg) from invalid
+        if len(links) > 1:
+            steps = [f"{name}{' (done)' if run.finished else ''}" for (name, run) in _named(links, runs)]
+            progress.say(f"pretraining in {len(links)} steps: {' -> '.join(steps)}")
+        chosen = choose_device(device)
+        with together(chosen) as processes:
+            for number, (one, run) in enumerate(zip(links, runs, strict=True)):
+                if run.finished:
+                    continue
+                with _alone_in(run, processes):
+                    start = runs[number - 1] if one.recipe.start is not None else None
+                    train_link(
+                        one, run, start, images.of(one), how, device=chosen, progress=progress, processes=processes
+                    )
+    return runs[-1], stage
 
 
 def accuracy(run: Run) -> float:
@@ -131,102 +138,61 @@ def accuracy(run: Run) -> float:
     return float(run.summary()["history"][-1]["accuracy"])
 
 
-def _train(run: Run, recipe: PretrainRecipe, source: Source, device: str, progress: Progress) -> None:
-    # torch takes two seconds to import; a finished run never needs it.
-    from transferbench.extraction.engine import choose_device
-    from transferbench.nets.importing import stamped
-    from transferbench.nets.inputs import Classifier
-    from transferbench.nets.modules import VGG, initialise
-    from transferbench.nets.weights import from_net, save_weights
-    from transferbench.training.checkpoint import remove_checkpoints
-    from transferbench.training.loop import TrainingOptions, train
-
-    training_ids, held_out_ids = source.training_and_held_out()
-    spec = recipe.net.spec(n_classes=len(source.labels.classes))
-    preprocessing = Preprocessing(mean=recipe.mean, interpolation=recipe.interpolation)
-    chosen = choose_device(device)
-    net = VGG(spec, dropout=recipe.dropout)
-    initialise(net, recipe.init, recipe.seed)
-    options = TrainingOptions(
-        crop=spec.crop,
-        flip=recipe.flip,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        drop_after=tuple(round(part * recipe.epochs) for part in recipe.learning_rate_drops),
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        seed=recipe.seed,
-    )
-    progress.say(
-        f"pretraining {spec} on {len(training_ids)} images of {recipe.dataset} for {recipe.epochs} epochs on {chosen}"
-    )
-    origin: dict[str, Any] = {"kind": "run", "recipe": run.name, "run": run.folder.name, "training": to_dict(recipe)}
-    origin |= {"limit": source.limit} if source.limit is not None else {}
-    about = {
-        "net": asdict(spec),
-        "preprocessing": asdict(preprocessing),
-        "classes": list(source.labels.classes),
-        "origin": origin,
-    }
-    history = train(
-        Classifier(net, preprocessing),
-        RescaledImages(source, training_ids, recipe.short_side, recipe.interpolation),
-        RescaledImages(source, held_out_ids, recipe.short_side, recipe.interpolation),
-        options,
-        folder=run.folder,
-        device=chosen,
-        progress=progress,
-        about=about,
-    )
-    lines = [asdict(line) for line in history]
-    origin["held_out_accuracy"] = history[-1].accuracy
-    save_weights(run.weights, stamped(from_net(net, preprocessing, source.labels.classes, origin)))
-    document = {
-        "format": "transferbench.run",
-        "version": 1,
-        "recipe_name": run.name,
-        "recipe": to_dict(recipe),
-        "limit": source.limit,
-        "history": lines,
-        "device": chosen,
-        "environment": environment.describe(),
-        "git_commit": environment.git_commit(),
-    }
-    publish(run.document, (json.dumps(document, indent=1) + "\n").encode())
-    remove_checkpoints(run.folder)
-    progress.say(f"wrote {run.weights} ({history[-1].accuracy:.1%} held-out accuracy)")
+def _named(links: tuple[Link, ...], runs: list[Run]) -> Iterator[tuple[str, Run]]:
+    return ((link.name, run) for link, run in zip(links, runs, strict=True))
 
 
-class RescaledImages:
-    """A source's images at the training short side, rescaled once and kept in memory.
+class _Images:
+    """The sources of a chain, opened when they are needed: looking through a million files takes a while."""
 
-    Parameters
-    ----------
-    source : Source
-        Gives images and labels.
-    ids : tuple of str
-        Which images.
-    short_side_px : int
-        S.
-    interpolation : {"bicubic", "bilinear"}
-        Of the rescaling.
+    def __init__(self, links: tuple[Link, ...], home: Home, data: DataOptions, progress: Progress) -> None:
+        self._home, self.data, self._progress = home, data, progress
+        self._short_side = max(link.recipe.short_sides[1] for link in links)  # all links read the same pixels
+        self._opened: dict[str, Source] = {}
 
-    Raises
-    ------
-    TrainingError
-        If there is no image.
-    """
+    def of(self, link: Link) -> Source:
+        name = link.recipe.dataset
+        if name not in self._opened:
+            self._opened[name] = training_source(
+                name, self._home, self.data, short_side=self._short_side, progress=self._progress
+            )
+        return self._opened[name]
 
-    def __init__(self, source: Source, ids: tuple[str, ...], short_side_px: int, interpolation: Interpolation) -> None:
-        if not ids:
-            msg = f"{source.record.name} has no images to train on or to hold out"
-            raise TrainingError(msg)
-        self.labels = source.labels.of(ids).astype(np.int64)
-        self._images = [rescale(source.image(image_id), short_side_px, interpolation) for image_id in ids]
 
-    def __len__(self) -> int:
-        return len(self._images)
+def _runs(links: tuple[Link, ...], home: Home, images: _Images) -> list[Run]:
+    """Work out the runs of a chain; open the images only where the runs as distributed are not all there."""
+    plain = _chained(links, home, images.data.limit, {})
+    if plain[-1].finished and not any(is_own(link.recipe.dataset) for link in links):
+        return plain
+    return _chained(links, home, images.data.limit, {link.name: _identity(link, images) for link in links})
 
-    def __getitem__(self, index: int) -> UInt8:
-        return self._images[index]
+
+def _chained(links: tuple[Link, ...], home: Home, limit: int | None, extra: dict[str, dict[str, Any]]) -> list[Run]:
+    runs: list[Run] = []
+    for link in links:
+        start = runs[-1] if link.recipe.start is not None else None
+        runs.append(Run.of(home, link.name, link.recipe, limit=limit, start=start, extra=extra.get(link.name)))
+    return runs
+
+
+def _identity(link: Link, images: _Images) -> dict[str, Any]:
+    """Say what else than the recipe decides the pixels."""
+    source = images.of(link)
+    pixels = pixels_of(source)
+    found: dict[str, Any] = {"pixels": pixels} if pixels else {}
+    if is_own(link.recipe.dataset):
+        found["images_sha256"] = source.images_sha256
+    return found
+
+
+@contextmanager
+def _alone_in(run: Run, processes: "Processes") -> Iterator[None]:
+    """Let the first process hold the folder of a run for all of them."""
+    if not processes.first:
+        processes.wait()
+        yield
+        return
+    with writer_lock(run.folder, f"the pretraining run {run.folder.name}"):
+        sweep(run.folder)
+        processes.wait()
+        yield

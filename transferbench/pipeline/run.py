@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from transferbench.home import Home
+from transferbench.pipeline.chain import Link
 from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.evaluate import evaluate_recipe
@@ -58,7 +59,8 @@ def run(
     for needed in dict.fromkeys(
         net.weights.recipe for net in recipe.features.nets if isinstance(net.weights, RunWeights)
     ):
-        _, stage = pretrain(Path(needed).stem, load(needed, PretrainRecipe), home, device=device, progress=progress)
+        link = Link(Path(needed).stem, load(needed, PretrainRecipe))
+        _, stage = pretrain(link, home, device=device, progress=progress)
         stages.append(stage)
     stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress, on_bad_image=on_bad_image))
     folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages, solver=solver)

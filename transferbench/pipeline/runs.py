@@ -1,6 +1,7 @@
 """Pretraining runs on disk: which folder belongs to a recipe, and whether the run is finished. Needs no torch."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,16 @@ class Run:
     folder: Path
 
     @classmethod
-    def of(cls, home: Home, name: str, recipe: PretrainRecipe, *, limit: int | None = None) -> "Run":
+    def of(
+        cls,
+        home: Home,
+        name: str,
+        recipe: PretrainRecipe,
+        *,
+        limit: int | None = None,
+        start: "Run | None" = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> "Run":
         """Work out the folder of a recipe.
 
         Parameters
@@ -45,18 +55,25 @@ class Run:
             Its content.
         limit : int, optional
             Images of every class, for a trial.
+        start : Run, optional
+            Whose weights it begins with.
+        extra : mapping, optional
+            What else decides the weights, as JSON values: identity of the user's own images, or of packed ones.
 
         Returns
         -------
         Run
             Whether or not the folder exists.
         """
-        inputs = {
+        inputs: dict[str, Any] = {
             "recipe": to_dict(recipe),
             "images_sha256": None if is_own(recipe.dataset) else load_record(recipe.dataset).images_sha256,
             "pixels_version": PIXELS_VERSION,
             "training_version": TRAINING_VERSION,
         }
+        if start is not None:
+            inputs["start"] = start.folder.name
+        inputs |= extra or {}
         if limit is not None:
             name, inputs = f"{name}-trial", inputs | {"limit": limit}
         return cls(name, home.runs / f"{name}-{sha256_of(inputs)[:8]}")
@@ -75,6 +92,23 @@ class Run:
     def finished(self) -> bool:
         """Whether weights and document are there."""
         return self.document.is_file() and self.weights.is_file()
+
+    def is_of(self, recipe: PretrainRecipe) -> bool:
+        """Tell whether a finished run did what a recipe says, by the code as it is now.
+
+        Parameters
+        ----------
+        recipe : PretrainRecipe
+            As it is now.
+
+        Returns
+        -------
+        bool
+            Whatever the images were read from.
+        """
+        found = self.summary()
+        versions = {"pixels_version": PIXELS_VERSION, "training_version": TRAINING_VERSION}
+        return found["recipe"] == to_dict(recipe) and all(found.get(key) == value for key, value in versions.items())
 
     def summary(self) -> dict[str, Any]:
         """Read what a finished run was.
@@ -95,6 +129,29 @@ class Run:
             msg = f"{self.document}: is damaged: {problem}. Delete the folder {self.folder} to train anew."
             raise TrainingError(msg) from problem
         return found
+
+
+def runs_of(home: Home, name: str) -> list[Run]:
+    """List the finished runs that a name can mean.
+
+    Parameters
+    ----------
+    home : Home
+        The work folder.
+    name : str
+        Of a run's folder, or of a recipe.
+
+    Returns
+    -------
+    list of Run
+        Newest first; the folder of that very name alone, if there is one.
+    """
+    exact = Run(name, home.runs / name)
+    if name and "/" not in name and exact.finished:
+        return [exact]
+    found = [Run(name, path.parent) for path in home.runs.glob("*/run.json")]
+    named = [run for run in found if run.finished and run.summary()["recipe_name"] == name]
+    return sorted(named, key=lambda run: run.document.stat().st_mtime, reverse=True)
 
 
 def finished_weights(home: Home) -> list[Path]:

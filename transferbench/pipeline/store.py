@@ -485,12 +485,15 @@ def _of_checkpoint(path: Path) -> Any:
         if state is None:
             msg = "its hash is wrong"
             raise ValueError(msg)
-        about, newest = state["about"], state["history"][-1]
+        about, history = state["about"], state["history"]
         net = VGG(NetSpec(**about["net"]))
-        net.load_state_dict({key.removeprefix("net."): tensor for key, tensor in state["net"].items()})
+        average = {key.removeprefix("module."): tensor for key, tensor in (state["average"] or {}).items()}
+        tensors = average or state["net"]  # a moving average is what such a run would keep
+        net.load_state_dict({key.removeprefix("net."): t for key, t in tensors.items() if key.startswith("net.")})
         preprocessing = Preprocessing.from_dict(about["preprocessing"])
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as problem:
         msg = f"{path}: is damaged or no checkpoint of tb pretrain: {problem}"
         raise WeightsError(msg) from problem
-    origin = {**about["origin"], "epoch": newest["epoch"], "held_out_accuracy": newest["accuracy"]}
+    origin = {**about["origin"], "epoch": len(history), "step": state["position"]["step"]}
+    origin |= {"held_out_accuracy": history[-1]["accuracy"]} if history else {}
     return stamped(from_net(net, preprocessing, tuple(about["classes"]), origin))

@@ -3,6 +3,7 @@
 Needs torch only to draw random ones for the first time.
 """
 
+import glob
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from transferbench.files import publish
 from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader, read_header
 from transferbench.nets.known import KNOWN
-from transferbench.pipeline.runs import Run, finished_weights
+from transferbench.pipeline.runs import finished_weights, runs_of
 from transferbench.pipeline.store import file_name, find, stored
 from transferbench.recipe import (
     TABLE_1,
@@ -80,8 +81,8 @@ def weights_choice(text: str) -> Choice:
     Parameters
     ----------
     text : str
-        ``default``, ``run:RECIPE``, ``random``, ``random:SEED``, a name (`tb weights list`), or the path of a weights
-        file: anything with a slash or ending in ``.safetensors``.
+        ``default``, ``run:RECIPE``, ``run:FOLDER`` (a folder in ``runs``), ``random``, ``random:SEED``, a name (`tb
+        weights list`), or the path of a weights file: anything with a slash or ending in ``.safetensors``.
 
     Returns
     -------
@@ -186,12 +187,19 @@ def draw(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> 
 
 
 def _of_run(name: str, home: Home) -> ChosenWeights:
-    run = Run.of(home, Path(name).stem, load(name, PretrainRecipe))
-    if not run.finished:
-        state = "is not finished" if run.folder.is_dir() else "has not been started"
-        msg = f"the pretraining {name} {state}.\n  Run: tb pretrain --recipe {name}"
-        raise WeightsError(msg)
-    return ChosenWeights(header=read_header(run.weights), path=run.weights)
+    stem = Path(name).stem if "/" in name or name.endswith((".yaml", ".yml")) else name
+    found = runs_of(home, stem)
+    if [run.folder.name for run in found] != [stem]:  # a recipe: only runs of what it says now count
+        recipe = load(name, PretrainRecipe)
+        found = [run for run in found if run.is_of(recipe)]
+        if not found:
+            started = any(home.runs.glob(f"{glob.escape(stem)}-????????"))
+            msg = (
+                f"the pretraining {name} {'is not finished' if started else 'has not been started'}.\n"
+                f"  Run: tb pretrain --recipe {name}"
+            )
+            raise WeightsError(msg)
+    return ChosenWeights(header=read_header(found[0].weights), path=found[0].weights)
 
 
 def _default(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:

@@ -1,40 +1,71 @@
-"""The state of a training run on disk: one file per epoch, published whole, checked by its own hash."""
+"""The state of a training run on disk: one file per saved step, published whole, checked by its own hash."""
 
 import hashlib
 import io
+import os
 import pickle
+import shutil
+import socket
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from transferbench.errors import TrainingError
-from transferbench.files import publish
+from transferbench.files import publish_file, storing
 from transferbench.progress import Progress
 
-_MAGIC = b"transferbench checkpoint 1\n"
+_MAGIC = b"transferbench checkpoint 2\n"
 _DIGEST_BYTES = 32
 KEEP = 2
+BEST = "checkpoint-best.pt"
 
 
-def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
-    """Write the state after an epoch and drop all but the newest files.
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, best: bool = False) -> Path:
+    """Write the state after a step and drop all but the newest files.
 
     Parameters
     ----------
     folder : Path
         Of the run.
-    epoch : int
-        Epochs finished.
+    step : int
+        Steps done since the start of the run.
     state : dict
         Tensors and plain values.
+    best : bool, default False
+        Whether the file gets the name of the best one, too.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; the older ones are still there.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    payload = buffer.getvalue()
-    publish(_path(folder, epoch), _MAGIC + hashlib.sha256(payload).digest() + payload)
-    for _, path in _all(folder)[:-KEEP]:
-        path.unlink(missing_ok=True)
+    path = _path(folder, step)
+    temporary = _temporary(path)
+    size = sum(t.numel() * t.element_size() for t in _tensors(state))
+    try:
+        with storing(path, size):
+            folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(_MAGIC + bytes(_DIGEST_BYTES))
+                hashed = _Hashed(file)
+                torch.save(state, hashed)  # type: ignore[arg-type]  # writes and flushes, no more is called
+                file.seek(len(_MAGIC))
+                file.write(hashed.digest.digest())
+        publish_file(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if best:
+        _link(path, folder / BEST)
+    for _, old in _all(folder)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return path
 
 
 def newest_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None:
@@ -57,8 +88,10 @@ def newest_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None
     TrainingError
         If there are checkpoints and every one is damaged.
     """
-    found = _all(folder)
-    for _, path in reversed(found):
+    found = [path for _, path in reversed(_all(folder))]
+    if (folder / BEST).is_file():  # the last resort: it may be many epochs old
+        found.append(folder / BEST)
+    for path in found:
         state = read_checkpoint(path)
         if state is not None:
             return state
@@ -69,6 +102,23 @@ def newest_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None
     return None
 
 
+def newest_step(folder: Path) -> int | None:
+    """Tell after which step the newest checkpoint was made.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+
+    Returns
+    -------
+    int or None
+        Since the start of the run; None when there is no checkpoint.
+    """
+    found = _all(folder)
+    return found[-1][0] if found else None
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Delete all checkpoints of a finished run.
 
@@ -77,7 +127,7 @@ def remove_checkpoints(folder: Path) -> None:
     folder : Path
         Of the run.
     """
-    for _, path in _all(folder):
+    for path in folder.glob("checkpoint-*.pt"):
         path.unlink(missing_ok=True)
 
 
@@ -94,21 +144,59 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     dict or None
         None if the file is damaged or no checkpoint.
     """
-    data = path.read_bytes()
     head = len(_MAGIC) + _DIGEST_BYTES
+    data = path.read_bytes()
     # torch.load does not check the CRCs of its own container, so a flipped bit would load silently.
-    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(data[head:]).digest() != data[len(_MAGIC) : head]:
+    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(memoryview(data)[head:]).digest() != data[len(_MAGIC) : head]:
         return None
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(data[head:]), weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(memoryview(data)[head:]), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError):
         return None
     return state
 
 
-def _path(folder: Path, epoch: int) -> Path:
-    return folder / f"checkpoint-{epoch:05d}.pt"
+class _Hashed:
+    """A file that is written from front to back and hashed on the way: a gigabyte is not kept twice."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _temporary(path: Path) -> Path:
+    # The name tells which process left it behind, should the machine stop here; `files.sweep` removes it later.
+    return path.parent / f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name; a copy where the disk knows no links."""
+    temporary = _temporary(name)
+    try:
+        os.link(path, temporary)
+    except OSError:
+        shutil.copyfile(path, temporary)
+    temporary.replace(name)
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [tensor for child in children for tensor in _tensors(child)]
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step:09d}.pt"
 
 
 def _all(folder: Path) -> list[tuple[int, Path]]:
-    return sorted((int(path.stem.removeprefix("checkpoint-")), path) for path in folder.glob("checkpoint-*.pt"))
+    numbered = [path for path in folder.glob("checkpoint-*.pt") if path.name != BEST]
+    return sorted((int(path.stem.removeprefix("checkpoint-")), path) for path in numbered)

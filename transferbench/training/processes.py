@@ -1,0 +1,163 @@
+"""One process or the many of a torchrun: the same calls, which do nothing when there is but one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from transferbench.errors import TrainingError
+
+_PATIENCE = timedelta(minutes=10)  # the first process may write a checkpoint, or compile, while the others wait
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """One process among those that train one net together.
+
+    Parameters
+    ----------
+    rank : int
+        Number of this one, from 0.
+    world : int
+        How many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this one speaks and writes for all."""
+        return self.rank == 0
+
+    def share(self, net: nn.Module, device: str) -> nn.Module:
+        """Let the backward pass average gradients over all processes.
+
+        Parameters
+        ----------
+        net : Module
+            The same in all; weights are taken from the first.
+        device : str
+            Where it is.
+
+        Returns
+        -------
+        Module
+            The net itself if there is one process.
+        """
+        if self.world == 1:
+            return net
+        ids = [torch.device(device)] if device.startswith("cuda") else None
+        return DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add values up over all processes.
+
+        Parameters
+        ----------
+        values : Tensor
+            Changed in place.
+
+        Returns
+        -------
+        Tensor
+            The same in all processes.
+        """
+        if self.world > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def collect(self, value: Any) -> list[Any]:
+        """Bring a plain value or tensor of every process together.
+
+        Parameters
+        ----------
+        value : object
+            Of this process.
+
+        Returns
+        -------
+        list
+            By rank, in all processes.
+        """
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        distributed.all_gather_object(found, value)
+        return found
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+def without_sum(net: nn.Module) -> AbstractContextManager[None]:
+    """Let a backward pass keep its gradients to itself: more of the batch is to come.
+
+    Parameters
+    ----------
+    net : Module
+        As `Processes.share` returned it.
+
+    Returns
+    -------
+    context manager
+        Does nothing for a single process.
+    """
+    return net.no_sync() if isinstance(net, DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def together(device: str) -> Iterator[Processes]:
+    """Join the other processes of a torchrun.
+
+    Parameters
+    ----------
+    device : str
+        GPUs talk by NCCL, processors by Gloo.
+
+    Yields
+    ------
+    Processes
+        Of one process where there is no torchrun.
+
+    Raises
+    ------
+    TrainingError
+        If another process has gone away.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes()
+        return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    try:
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
+        yield Processes(distributed.get_rank(), world)
+    except RuntimeError as problem:
+        if not _is_about_the_others(problem):
+            raise
+        msg = (
+            "another process of this training has stopped, or cannot be reached; see its own message.\n"
+            "  Finished work is kept: run the same command again, or let torchrun do it (--max-restarts)."
+        )
+        raise TrainingError(msg) from problem
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _is_about_the_others(problem: RuntimeError) -> bool:
+    """Gloo raises plain RuntimeErrors; they are known by their words."""
+    text = str(problem)
+    return isinstance(problem, distributed.DistError) or any(
+        word in text for word in ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    )
