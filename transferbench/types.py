@@ -602,6 +602,40 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeWith:
+    """How a published number was made, as far as its paper says.
+
+    Parameters
+    ----------
+    nets : tuple of str
+        Columns of Table 1, side by side.
+    scales : tuple of int
+        Short sides in px; empty where the paper does not say.
+    aggregate : str or None
+        ``stack``, ``average`` or ``max`` over the scales, if the paper says it.
+    regions : tuple of str
+        What of an image was described.
+    splits : int or None
+        How many random splits it is the mean of.
+    average_precision : str or None
+        ``eleven_point``, ``area`` or ``non_interpolated``.
+    average_precision_stated : bool
+        Whether the paper or its test server says so.
+    test : {"local", "server"}
+        Who had the test labels.
+    """
+
+    nets: tuple[str, ...]
+    aggregate: str | None = None
+    scales: tuple[int, ...] = ()
+    regions: tuple[str, ...] = ("image",)
+    splits: int | None = None
+    average_precision: str | None = None
+    average_precision_stated: bool = True
+    test: str = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRow:
     """A number somebody published, to stand beside ours.
 
@@ -619,6 +653,8 @@ class PublishedRow:
         Table and row, or who measured it and with what.
     tolerance : float
         Difference up to which ours counts as a reproduction.
+    made_with : MadeWith or None
+        How it was made, if ours is to be held against that.
     """
 
     key: str
@@ -627,3 +663,4 @@ class PublishedRow:
     spread: float | None
     source: str
     tolerance: float
+    made_with: MadeWith | None = None

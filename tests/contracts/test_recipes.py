@@ -97,3 +97,18 @@ def test_every_target_and_every_ablation_of_the_text_has_a_recipe():
 def test_the_command_that_must_always_work_names_a_recipe():
     recipe = RECIPES["caltech256_stack"]
     assert (recipe.dataset, recipe.aggregate.kind, nets(recipe)) == ("caltech256", "stack", "D")
+
+
+def test_what_a_published_row_was_made_with_is_what_its_recipe_does():
+    for name, recipe in RECIPES.items():
+        if recipe.claims is None or "row VGG" not in (row := load_published(recipe.dataset)[recipe.claims]).source:
+            continue
+        stated, record = row.made_with, load_record(recipe.dataset)
+        assert stated is not None, recipe.claims
+        assert "".join(stated.nets) == nets(recipe), name
+        assert stated.scales in {(), recipe.features.scales}, name
+        assert stated.aggregate in {None, recipe.aggregate.kind}, name
+        assert stated.regions == recipe.features.regions, name
+        assert stated.average_precision == record.average_precision, name
+        assert (stated.test == "server") == (record.protocol.kind == "server_test"), name
+        assert stated.splits == getattr(record.protocol, "splits", None), name

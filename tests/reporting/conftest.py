@@ -27,7 +27,16 @@ def result():
     return Result(
         created="2026-01-02T03:04:05+00:00",
         recipe_name="demo_stack",
-        recipe={"claims": None, "dataset": "demo"},
+        recipe={
+            "claims": None,
+            "dataset": "demo",
+            "features": {
+                "nets": [{"name": "D", "width": 1.0, "crop": 224, "layer": None}],
+                "scales": [256, 384],
+                "flip": True,
+            },
+            "aggregate": {"kind": "stack", "l2": "both"},
+        },
         inputs_sha256="0123456789abcdef" * 4,
         dataset="demo",
         dataset_title="A <demo>",

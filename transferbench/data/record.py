@@ -9,7 +9,7 @@ from transferbench import builtin
 from transferbench.documents import Document, read_document
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import OWN_DATA, dataset_names, unknown
-from transferbench.types import PublishedRow
+from transferbench.types import MadeWith, PublishedRow
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -330,6 +330,17 @@ def protocol_parts(protocol: Protocol) -> tuple[str, ...]:
             return ()
 
 
+class _MadeWith(Document):
+    nets: tuple[str, ...] = Field(min_length=1)
+    aggregate: Literal["stack", "average", "max"] | None = None
+    scales: tuple[Count, ...] = ()
+    regions: tuple[Literal["image", "box"], ...] = ("image",)
+    splits: Count | None = None
+    average_precision: Literal["eleven_point", "area", "non_interpolated"] | None = None
+    average_precision_stated: bool = True
+    test: Literal["local", "server"] = "local"
+
+
 class _Row(Document):
     key: str
     metric: str
@@ -337,6 +348,11 @@ class _Row(Document):
     spread: Annotated[float, Field(ge=0)] | None
     source: str
     tolerance: Annotated[float, Field(gt=0)]
+    made_with: _MadeWith | None = None
+
+    def value_of(self) -> PublishedRow:
+        made_with = None if self.made_with is None else MadeWith(**self.made_with.model_dump())
+        return PublishedRow(**{**self.model_dump(), "made_with": made_with})
 
 
 class _Published(Document):
@@ -423,7 +439,7 @@ def load_published(name: str) -> dict[str, PublishedRow]:
         return {}
     path = record_folder(name) / "published.yaml"
     rows = read_document(path, _Published).rows if path.is_file() else ()
-    return {row.key: PublishedRow(**row.model_dump()) for row in rows}
+    return {row.key: row.value_of() for row in rows}
 
 
 def published_row(dataset: str, key: str) -> PublishedRow:

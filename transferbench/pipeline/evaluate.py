@@ -288,7 +288,7 @@ def _result(
         classes=dataset.labels.classes,
         scores=scores,
         solver=solver.name,
-        blocks=tuple(BlockRecord(key=block.spec.key(), spec=block.spec.to_dict()) for block in blocks(layout)),
+        blocks=tuple(map(_block_record, blocks(layout))),
         weights=_weights_records(layout[0]),
         environment=environment.describe(),
         device=", ".join(sorted({block.environment()["device"] for block in blocks(layout)})),
@@ -296,6 +296,12 @@ def _result(
         stages=stages,
         skipped=dataset.records() if isinstance(dataset, Remaining) else (),
     )
+
+
+def _block_record(block: Block) -> BlockRecord:
+    made_on = block.environment()
+    engine = f"{made_on.get('engine', 'torch')} {made_on.get('precision', 'float32')}"
+    return BlockRecord(key=block.spec.key(), spec=block.spec.to_dict(), engine=engine)
 
 
 def _metric(dataset: Dataset) -> str:

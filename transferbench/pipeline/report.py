@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transferbench.data.record import published_row
 from transferbench.home import Home
-from transferbench.reporting.compare import Comparison
+from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.report import text_report, write_report
 from transferbench.reporting.result import Result, find_result, load_result
 
@@ -65,9 +65,4 @@ def report(home: Home, name: str | Path | None) -> Report:
 def _compare(result: Result) -> Comparison | None:
     """Look the claimed row up now, not when the scores were computed: published numbers get corrected."""
     claims = result.recipe["claims"]
-    # A trial claims nothing, whatever its recipe does.
-    return (
-        None
-        if claims is None or result.limit is not None
-        else Comparison(row=published_row(result.dataset, claims), ours=result.scores[0].mean)
-    )
+    return None if claims is None else compare(result, published_row(result.dataset, claims))

@@ -74,6 +74,7 @@ class BlockRecord(Document):
 
     key: str
     spec: dict[str, Any]
+    engine: str = ""
 
 
 class SkippedImage(Document):
