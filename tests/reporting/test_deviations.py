@@ -4,7 +4,7 @@ import pytest
 
 from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.deviations import RULES, deviations
-from transferbench.reporting.result import BlockRecord
+from transferbench.reporting.result import BlockRecord, SkippedImage
 from transferbench.types import MadeWith, PublishedRow
 
 CALTECH = MadeWith(nets=("D",), aggregate="stack", scales=(256, 384))
@@ -202,8 +202,8 @@ def test_a_row_of_another_kind_is_not_held_against_the_paper(faithful):
     assert found(changed, None) == {}
 
 
-def test_skipped_images_are_counted_and_named(faithful, monkeypatch):
-    skipped = tuple(f"img{n}" for n in range(5))
+def test_skipped_images_are_counted_and_named(faithful):
+    skipped = tuple(SkippedImage(id=f"img{n}", reason="empty") for n in range(5))
     with_skipped = faithful.model_copy(update={"skipped": skipped})
     assert found(with_skipped)["skipped images", MOVES] == (
         "5 images could not be decoded and were left out (img0, img1, img2 and 2 more)"

@@ -1,9 +1,8 @@
-from html.parser import HTMLParser
-
 import pytest
 
-from transferbench.reporting.compare import Comparison
-from transferbench.reporting.report import markdown_report, text_report, write_report
+from transferbench.reporting.compare import Comparison, compare
+from transferbench.reporting.deviations import Deviation
+from transferbench.reporting.report import markdown_report, per_class_text, text_report
 from transferbench.reporting.tables import markdown_table, percent, text_table
 from transferbench.types import PublishedRow
 
@@ -54,42 +53,32 @@ def test_markdown_escapes_and_holds_provenance(result, comparison):
     assert "sha256 " + "w" * 64 in text
 
 
-class Page(HTMLParser):
-    """Collects what a browser would fetch, and the text it would show."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.fetched, self.shown, self.tags = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.fetched += [
-            value
-            for name, value in attrs
-            if name in {"src", "href", "xlink:href"} and not value.startswith(("#", "data:"))
-        ]
-
-    def handle_data(self, data):
-        self.shown.append(data)
+def test_what_was_done_otherwise_is_listed(result):
+    deviation = Deviation("scales", "can move the number", "scales 256 px; the published ones are 256, 384")
+    comparison = Comparison(row=ROW, ours=0.927, deviations=(deviation,))
+    text = text_report(result, comparison)
+    assert text.endswith("Done otherwise than for the reference:\n- scales 256 px; the published ones are 256, 384")
+    assert "- scales 256 px; the published ones" in markdown_report(result, comparison)
+    assert "Done otherwise" not in text_report(result, None)
 
 
-def test_the_page_is_one_file_with_two_pictures_and_no_foreign_code(tmp_path, result, comparison):
-    markdown, page = write_report(tmp_path, result, comparison)
-    found = Page(page.read_text())
-    assert found.fetched == []
-    assert "url(http" not in page.read_text()
-    assert found.tags.count("svg") == 2
-    assert "script" not in found.tags
-    shown = " ".join(found.shown)
-    assert "<script>alert(1)</script>" in shown
-    assert "92.7 ± 0.5 %" in shown
-    assert markdown.read_text() == markdown_report(result, comparison)
+def test_a_number_of_something_else_is_never_called_within(result):
+    other = Comparison(row=ROW, ours=0.918, deviations=(Deviation("trial", "another quantity", "a trial"),))
+    assert "Ours is NOT comparable: it is a number of something else." in text_report(result, other)
 
 
-def test_the_same_result_gives_the_same_page(tmp_path, result, comparison):
-    first = write_report(tmp_path / "a", result, comparison)[1].read_bytes()
-    assert write_report(tmp_path / "b", result, comparison)[1].read_bytes() == first
+def test_an_edge_of_C_is_told_once(result):
+    text = text_report(result, compare(result, ROW))
+    assert text.count("the best C is at the edge of the grid (C=0.1 in split 2 of 2)") == 1
+
+
+def test_classes_are_listed_from_best_to_worst(result):
+    splits = (result.scores[0].splits[0].model_copy(update={"per_class": (0.25, 0.75)}),)
+    scores = (result.scores[0].model_copy(update={"splits": splits}), result.scores[1])
+    lines = per_class_text(result.model_copy(update={"scores": scores})).splitlines()
+    assert lines[0] == "demo_stack: recall per class, in per cent, mean over the splits"
+    assert lines[2].split("  ")[0] == "class"
+    assert [line.split()[-2:] for line in lines[4:]] == [["75.0", "50.0"], ["25.0", "50.0"]]
 
 
 def test_text_tables_align():

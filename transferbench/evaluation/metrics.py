@@ -191,6 +191,30 @@ def average_precision_non_interpolated(truth: Int8, scores: Float64) -> float:
     return _mean_at_hits(precision, hits)
 
 
+def precision_recall(truth: Int8, scores: Float64) -> tuple[Float64, Float64]:
+    """Trace the precision-recall curve, made monotone as VOC's kit does.
+
+    Parameters
+    ----------
+    truth, scores : ndarray of shape (n,)
+        As for `average_precision_11_point`.
+
+    Returns
+    -------
+    recall, precision : ndarray of shape (p,), float64
+        At the rank of every positive, most certain first; the area under these steps is `average_precision_area`.
+
+    Raises
+    ------
+    EvaluationError
+        As for `average_precision_11_point`.
+    """
+    hits, precision = _ranked(truth, scores)
+    at_positive = np.diff(hits, prepend=0) > 0
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return hits[at_positive] / hits[-1], envelope[at_positive]
+
+
 AVERAGE_PRECISIONS: dict[AveragePrecision, Callable[[Int8, Float64], float]] = {
     "eleven_point": average_precision_11_point,
     "area": average_precision_area,

@@ -1,13 +1,20 @@
-"""`tb report`: a stored result → text, Markdown and a page."""
+"""`tb report`: stored results → text, tables and a page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transferbench.data.record import published_row
 from transferbench.home import Home
+from transferbench.pipeline.datasets import WHOLE, DataOptions
+from transferbench.pipeline.page import views
 from transferbench.reporting.compare import Comparison, compare
-from transferbench.reporting.report import text_report, write_report
-from transferbench.reporting.result import Result, find_result, load_result
+from transferbench.reporting.overview import OVERVIEWS, Reported
+from transferbench.reporting.report import markdown_report, per_class_text, text_report, write_markdown
+from transferbench.reporting.result import Result, find_result, list_results, load_result
+from transferbench.reporting.results_page import write_page
+
+PAGE_FILE = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Report:
         The self-contained HTML page.
     text : str
         For a terminal.
+    notes : tuple of str
+        What the page lacks, and why.
     """
 
     result: Result
@@ -33,6 +42,49 @@ class Report:
     folder: Path
     page: Path
     text: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Several results, and the page over all of them.
+
+    Parameters
+    ----------
+    reports : tuple of Report
+        In the order asked for.
+    page : Path
+        Over all.
+    notes : tuple of str
+        What the page lacks, and why.
+    """
+
+    reports: tuple[Report, ...]
+    page: Path
+    notes: tuple[str, ...]
+
+    def told(self, form: str, *, per_class: bool = False) -> str:
+        """Tell the results in words or tables.
+
+        Parameters
+        ----------
+        form : {"text", "markdown", "csv", "latex"}
+            Of a single result text and Markdown tell more.
+        per_class : bool
+            In text: the value of every class as well.
+
+        Returns
+        -------
+        str
+            For stdout.
+        """
+        entries = [Reported(done.folder, done.result, done.comparison) for done in self.reports]
+        single = entries[0] if len(entries) == 1 else None
+        if form == "markdown" and single:
+            return markdown_report(single.result, single.comparison)
+        told = self.reports[0].text if form == "text" and single else OVERVIEWS[form](entries)
+        tables = [per_class_text(entry.result) for entry in entries] if form == "text" and per_class else []
+        return "\n\n".join([told, *tables])
 
 
 def report(home: Home, name: str | Path | None) -> Report:
@@ -56,10 +108,54 @@ def report(home: Home, name: str | Path | None) -> Report:
         If there is no result, or it is damaged.
     """
     folder = find_result(home.results, None if name is None else str(name))
-    result = load_result(folder)
-    comparison = _compare(result)
-    _, page = write_report(folder, result, comparison)
-    return Report(result, comparison, folder, page, text_report(result, comparison))
+    return _reports(home, [folder], WHOLE, images=True).reports[0]
+
+
+def reports(home: Home, names: Sequence[str], *, data: DataOptions = WHOLE, images: bool = True) -> Reports:
+    """Write the readable forms of several stored results, and a page over them.
+
+    Parameters
+    ----------
+    home : Home
+        The work folder.
+    names : sequence of str
+        Results' folders, or recipes (their newest results); none for the newest result of every recipe.
+    data : DataOptions
+        Where the images are.
+    images : bool
+        Whether to show test images.
+
+    Returns
+    -------
+    Reports
+        Several results have their page in the folder of all results.
+
+    Raises
+    ------
+    ResultError
+        If there is no result, or one is damaged.
+    """
+    if names:
+        folders = list(dict.fromkeys(find_result(home.results, name) for name in names))
+    else:
+        newest = {folder.parent.name: folder for folder in list_results(home.results)}
+        folders = list(newest.values()) or [find_result(home.results, None)]  # none: says how to make one
+    return _reports(home, folders, data, images=images)
+
+
+def _reports(home: Home, folders: Sequence[Path], data: DataOptions, *, images: bool) -> Reports:
+    entries = []
+    for folder in folders:
+        result = load_result(folder)
+        entries.append(Reported(folder, result, _compare(result)))
+    shown, notes = views(entries, home, data, images=images)
+    page = write_page((folders[0] if len(folders) == 1 else home.results) / PAGE_FILE, shown)
+    for entry in entries:
+        write_markdown(entry.folder, entry.result, entry.comparison)
+    told = tuple(
+        Report(e.result, e.comparison, e.folder, page, text_report(e.result, e.comparison), notes) for e in entries
+    )
+    return Reports(told, page, notes)
 
 
 def _compare(result: Result) -> Comparison | None:

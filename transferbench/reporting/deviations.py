@@ -212,13 +212,13 @@ def _edge_of_C(result: Result, _row: PublishedRow) -> Found:
 
 
 def _skipped(result: Result, _row: PublishedRow) -> Found:
-    skipped = [getattr(one, "id", one) for one in getattr(result, "skipped", ())]
+    skipped = [one.id for one in result.skipped]
     if skipped:
         more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
         yield (
             "can move the number",
             f"{len(skipped)} image{'s' * (len(skipped) > 1)} could not be decoded and were left out "
-            f"({', '.join(map(str, skipped[:_SHOWN]))}{more})",
+            f"({', '.join(skipped[:_SHOWN])}{more})",
         )
 
 

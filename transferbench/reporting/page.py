@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
-def render_page(template: str = "result.html.j2", /, **values: Any) -> str:
+def render_page(template: str, /, **values: Any) -> str:
     """Fill a page's template.
 
     Parameters
@@ -13,7 +13,8 @@ def render_page(template: str = "result.html.j2", /, **values: Any) -> str:
     template : str
         File of the template.
     **values : Any
-        Everything the template names; escaped, but for the two figures, which are SVG of our own making.
+        Everything the template names; escaped, but for what is marked as safe: style sheets and charts of our own
+        making.
 
     Returns
     -------

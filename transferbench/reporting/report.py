@@ -5,8 +5,7 @@ from pathlib import Path
 
 from transferbench.files import publish
 from transferbench.reporting.compare import Comparison
-from transferbench.reporting.figures import classes_svg, confusion_svg
-from transferbench.reporting.page import render_page
+from transferbench.reporting.deviations import edges
 from transferbench.reporting.result import Result, VariantScore
 from transferbench.reporting.tables import Cells, markdown_table, percent, text_table
 
@@ -38,6 +37,7 @@ def text_report(result: Result, comparison: Comparison | None) -> str:
             text_table(HEAD, score_rows(result, comparison), right=NUMBERS),
             "",
             *remarks(result, comparison),
+            *(f"- {text}" for text in otherwise(comparison)),
         ]
     )
 
@@ -65,17 +65,18 @@ def markdown_report(result: Result, comparison: Comparison | None) -> str:
         headline(result),
         markdown_table(HEAD, score_rows(result, comparison), right=NUMBERS),
         *remarks(result, comparison),
+        *(["\n".join(f"- {text}" for text in otherwise(comparison))] if otherwise(comparison) else []),
         f"## {result.per_class_measure.capitalize()} per class, in per cent, mean over the splits",
         markdown_table(("class", *variants), per_class, right=variants),
         "## How it was made",
         markdown_table(("what", "value"), provenance),
-        markdown_table(("stage", "seconds", "reused"), _stage_rows(result), right=("seconds",)),
+        markdown_table(("stage", "seconds", "reused"), stage_rows(result), right=("seconds",)),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def write_report(folder: Path, result: Result, comparison: Comparison | None) -> tuple[Path, Path]:
-    """Write the readable forms of a result beside it.
+def write_markdown(folder: Path, result: Result, comparison: Comparison | None) -> Path:
+    """Write the Markdown form of a result beside it.
 
     Parameters
     ----------
@@ -88,31 +89,17 @@ def write_report(folder: Path, result: Result, comparison: Comparison | None) ->
 
     Returns
     -------
-    tuple of Path
-        ``report.md`` and ``report.html``.
+    Path
+        ``report.md``.
 
     Raises
     ------
     StorageError
-        If they cannot be written.
+        If it cannot be written.
     """
-    markdown, page = folder / "report.md", folder / "report.html"
-    publish(markdown, markdown_report(result, comparison).encode())
-    html = render_page(
-        result=result,
-        headline=headline(result),
-        head=HEAD,
-        rows=score_rows(result, comparison),
-        numbers=NUMBERS,
-        remarks=remarks(result, comparison),
-        classes=classes_svg(result),
-        confusion=confusion_svg(result),
-        per_class=[[name, *(percent(value) for value in values)] for name, *values in _per_class(result)],
-        provenance=provenance_rows(result),
-        stages=_stage_rows(result),
-    )
-    publish(page, html.encode())
-    return markdown, page
+    path = folder / "report.md"
+    publish(path, markdown_report(result, comparison).encode())
+    return path
 
 
 def headline(result: Result) -> str:
@@ -196,22 +183,18 @@ def remarks(result: Result, comparison: Comparison | None) -> list[str]:
     if any(variant.std is not None for variant in result.scores):
         lines.append("± is the standard deviation over the splits, n - 1 in the denominator.")
     if comparison is not None:
-        verdict = "within" if comparison.within else "NOT within"
-        row = comparison.row
-        lines.append(
-            f"Reference: {row.source}. Ours is {verdict} the stated tolerance of {100 * row.tolerance:.1f} points."
-        )
+        lines.append(f"Reference: {comparison.row.source}. {comparison.sentence}.")
     for variant in result.scores:
         for number, (name, _) in enumerate(variant.splits[0].others):
             mean = sum(split.others[number][1] for split in variant.splits) / len(variant.splits)
             lines.append(f"{variant.title}: {name} {percent(mean)}.")
+    told = set(otherwise(comparison))
     for variant in result.scores:
-        edges = [split for split in variant.splits if split.C_at_edge]
-        if edges:
-            values = ", ".join(f"C={split.C:g} in split {split.name}" for split in edges)
-            lines.append(
-                f"{variant.title}: the best C is at the edge of the grid ({values}); a wider grid might do better."
-            )
+        text = edges(variant)
+        if text and text not in told:
+            lines.append(f"{variant.title}: {text}.")
+    if told:
+        lines.append("Done otherwise than for the reference:")
     return lines
 
 
@@ -240,6 +223,43 @@ def left_out(result: Result) -> list[str]:
     return [
         f"LEFT OUT because they could not be decoded (--on-bad-image skip): {', '.join([*named, *more])}; {counts}."
     ]
+
+
+def otherwise(comparison: Comparison | None) -> list[str]:
+    """Say what was done otherwise than for the published number.
+
+    Parameters
+    ----------
+    comparison : Comparison or None
+        With the row that the recipe claims.
+
+    Returns
+    -------
+    list of str
+        One thing each, without a full stop.
+    """
+    return [] if comparison is None else [deviation.text for deviation in comparison.deviations]
+
+
+def per_class_text(result: Result) -> str:
+    """Tell the value of every class on a terminal.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+
+    Returns
+    -------
+    str
+        A title and a table, best class first.
+    """
+    titles = [variant.title for variant in result.scores]
+    per_class = [(name, values) for name, *values in _per_class(result)]
+    ranked = sorted(per_class, key=lambda row: -row[1][0])
+    rows = [[name, *map(percent, values)] for name, values in ranked]
+    what = f"{result.recipe_name}: {result.per_class_measure} per class, in per cent, mean over the splits"
+    return "\n".join([what, "", text_table(("class", *titles), rows, right=titles)])
 
 
 def provenance_rows(result: Result) -> list[tuple[str, str]]:
@@ -295,7 +315,19 @@ def mean_of_class(variant: VariantScore, number: int) -> float:
     return sum(split.per_class[number] for split in variant.splits) / len(variant.splits)
 
 
-def _stage_rows(result: Result) -> Sequence[Sequence[str]]:
+def stage_rows(result: Result) -> Sequence[Sequence[str]]:
+    """List the stages of the command that made a result.
+
+    Parameters
+    ----------
+    result : Result
+        What was found.
+
+    Returns
+    -------
+    sequence of sequences of str
+        Name, seconds, and whether it was reused.
+    """
     return [[stage.name, f"{stage.seconds:.1f}", "yes" if stage.reused else "no"] for stage in result.stages]
 
 

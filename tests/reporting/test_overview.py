@@ -1,0 +1,97 @@
+"""Several results side by side: the same rows in every form."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from tests.reporting import gallery
+from transferbench.reporting.overview import (
+    HEAD,
+    Reported,
+    csv_overview,
+    latex,
+    latex_overview,
+    markdown_overview,
+    text_overview,
+)
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return [view.entry for view in gallery.views(small=True)]
+
+
+def test_the_text_has_a_row_each_and_says_what_was_done_otherwise(entries, result):
+    lines = text_overview([*entries, Reported("f", result, None)]).splitlines()
+    assert lines[0].split() == list(HEAD)
+    assert [line.split()[0] for line in lines[2:5]] == ["caltech101_stack", "voc2007_stack", "demo_stack"]
+    comparison = entries[0].comparison
+    assert f"{100 * comparison.ours:.1f} ± " in lines[2]
+    assert "91.8 ± 0.5" in lines[2]
+    assert f"{100 * comparison.difference:+.1f}  {comparison.verdict}" in lines[2]
+    assert lines[4].endswith("no claim")
+    assert "stated tolerance of 1.0 points" in lines[8]
+
+
+def test_a_deviation_that_several_share_is_told_once(entries):
+    changed = [entry.comparison for entry in entries]
+    deviation = gallery.compare(
+        entries[0].result.model_copy(update={"git_commit": "x-dirty"}), changed[0].row
+    ).deviations[0]
+    shared = [
+        Reported(e.folder, e.result, type(c)(row=c.row, ours=c.ours, deviations=(deviation,)))
+        for e, c in zip(entries, changed, strict=True)
+    ]
+    text = text_overview(shared)
+    assert text.count("[1]") == 3
+    assert text.count(deviation.text) == 1
+
+
+def test_csv_is_read_back_with_the_unrounded_numbers(entries):
+    rows = list(csv.DictReader(io.StringIO(csv_overview(entries))))
+    assert [row["recipe"] for row in rows] == ["caltech101_stack", "voc2007_stack"]
+    for row, entry in zip(rows, entries, strict=True):
+        assert float(row["ours"]) == pytest.approx(100 * entry.comparison.ours, abs=1e-3)
+        assert float(row["difference"]) == pytest.approx(float(row["ours"]) - float(row["paper"]), abs=2e-4)
+        assert row["scales"] == "256, 384, 512"
+        assert row["verdict"] == entry.comparison.verdict
+    assert rows[1]["std"] == ""
+
+
+def test_markdown_has_a_cell_for_every_column(entries):
+    table = [line for line in markdown_overview(entries).splitlines() if line.startswith("|")]
+    assert len(table) == 4
+    assert all(line.count("|") == len(HEAD) + 1 for line in table)
+
+
+def test_latex_escapes_what_it_would_read_as_commands():
+    assert latex(r"50% of a_b & {c} \x ~ ^ # $ ±") == (
+        r"50\% of a\_b \& \{c\} \textbackslash{}x \textasciitilde{} \textasciicircum{} \# \$ $\pm$"
+    )
+
+
+def test_latex_rows_fit_their_columns(entries):
+    text = latex_overview(entries)
+    columns = len(text.splitlines()[0].split("{")[2].strip("}"))
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 3
+    assert all(line.replace(r"\&", "").count("&") == columns - 1 for line in rows)
+    assert r"caltech101\_stack" in rows[1]
+
+
+def test_latex_compiles(entries, tmp_path):
+    if not (program := shutil.which("pdflatex")):
+        pytest.skip("no pdflatex on the path")
+    body = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex_overview(entries)
+    (tmp_path / "t.tex").write_text(body + "\\end{document}\n")
+    subprocess.run([program, "-interaction=batchmode", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_comparison_is_plain_enough_for_json(entries):
+    from dataclasses import asdict
+
+    assert json.loads(json.dumps(asdict(entries[0].comparison)))["row"]["made_with"]["nets"] == ["D"]
