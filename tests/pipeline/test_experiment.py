@@ -92,6 +92,9 @@ def test_reports_stand_beside_the_result(experiment):
         "test-scores.npz",
     ]
     assert "| pretrained, net A |" in (experiment.folder / "report.md").read_text()
+    page = (experiment.folder / "report.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') == 12  # six best and six worst digits
+    assert "taken for" in page
 
 
 def test_the_scores_are_those_of_an_independent_computation(experiment):

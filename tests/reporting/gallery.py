@@ -76,6 +76,14 @@ def views(*, small=False):
     ]
 
 
+def small_scores():
+    """What the results of `views` with `small` said about their test images, as they are stored."""
+    generator = np.random.default_rng(1)
+    several = _split(generator, ["bus", "car"], 90, True, 2.6, "1 of 1")[1]
+    single = [_split(generator, ["cat", "dog", "emu"], 60, False, 5.2, f"{number} of 3")[1] for number in (1, 2, 3)]
+    return [single, [several]]
+
+
 def _view(generator, photographs, name, dataset, kind, number):
     title, classes, n_test, n_splits, several, published = dataset
     net, aggregate, scales = kind
