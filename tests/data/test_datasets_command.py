@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
@@ -93,6 +94,15 @@ def test_deep_finds_what_a_header_hides(caltech101, call, photo):
     assert deep.code == 1
     assert str(path) in deep.out
     assert "1 groups of files with equal contents, first image_0004.jpg = image_0004.jpg" in deep.out
+
+
+def test_deep_finds_a_copy_that_was_saved_anew(caltech101, call, photo):
+    Image.open(io.BytesIO(photo(77, size=(160, 120)))).save(caltech101.root / "Faces" / "image_0003.jpg", quality=95)
+    copy = Image.open(caltech101.root / "Faces" / "image_0003.jpg").resize((120, 90), Image.Resampling.BICUBIC)
+    copy.save(caltech101.root / "inline_skate" / "image_0005.jpg", quality=90)
+    deep = call("datasets", "check", "caltech101", "--data-dir", caltech101.folder, "--deep")
+    assert deep.code == 0
+    assert "image_0003.jpg and image_0005.jpg: copies of one photograph?" in deep.out
 
 
 def test_an_empty_folder_is_explained(call, tmp_path):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from transferbench.data.alike import alike, signs_of
 from transferbench.data.images import ImageHeader, read_header, read_image
 from transferbench.data.survey import Finding, Survey, some
 from transferbench.errors import DatasetError
@@ -23,7 +24,8 @@ class _Opened:
     file: str
     header: ImageHeader | None
     problem: str
-    sha256: str
+    sha256: str = ""
+    signs: bytes = b""
 
 
 def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> list[Finding]:
@@ -34,7 +36,7 @@ def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> lis
     survey : Survey
         Names the files.
     deep : bool
-        Decode them, and look for files of equal contents.
+        Decode them, and look for files of equal contents and images that look alike.
     done : callable
         Told after every file.
 
@@ -47,7 +49,7 @@ def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> lis
     modes: Counter[str] = Counter()
     bad: list[_Opened] = []
     odd: list[str] = []
-    by_hash: dict[str, list[str]] = {}
+    decoded: list[_Opened] = []
     sizes: dict[str, tuple[int, int]] = {}
     for opened in _opened(files, deep=deep):
         done()
@@ -60,7 +62,7 @@ def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> lis
         if (header.format == "PNG") != opened.file.lower().endswith(".png"):
             odd.append(Path(opened.file).name)
         if deep:
-            by_hash.setdefault(opened.sha256, []).append(opened.file)
+            decoded.append(opened)
     findings = [Finding("corrupt", one.problem, one.file, "get it again") for one in bad[:_NAMED]]
     if len(bad) > _NAMED:
         findings.append(Finding("corrupt", f"{len(bad) - _NAMED:,} more images are damaged", "", "unpack again"))
@@ -68,7 +70,7 @@ def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> lis
         findings.append(Finding("ok", f"{len(files):,} image files {'decoded' if deep else 'have a good header'}"))
     findings += _unusual(modes, odd)
     findings += _outside(survey, sizes)
-    return findings + _equal(list(by_hash.values()))
+    return [*findings, *_equal(decoded), *_alike(decoded)]
 
 
 def _opened(files: list[str], *, deep: bool) -> Iterator[_Opened]:
@@ -81,11 +83,11 @@ def _open(file: str, *, deep: bool) -> _Opened:
     path = Path(file)
     try:
         header = read_header(path)
-        if deep:
-            read_image(path)
-        return _Opened(file, header, "", sha256_file(path) if deep else "")
+        if not deep:
+            return _Opened(file, header, "")
+        return _Opened(file, header, "", sha256_file(path), signs_of(read_image(path)))
     except DatasetError as problem:
-        return _Opened(file, None, str(problem).removeprefix(f"{path}: ").splitlines()[0], "")
+        return _Opened(file, None, str(problem).removeprefix(f"{path}: ").splitlines()[0])
 
 
 def _unusual(modes: Counter[str], odd: list[str]) -> list[Finding]:
@@ -112,8 +114,22 @@ def _outside(survey: Survey, sizes: dict[str, tuple[int, int]]) -> list[Finding]
     )
 
 
-def _equal(groups: list[list[str]]) -> list[Finding]:
-    twins = [group for group in groups if len(group) > 1]
+def _alike(decoded: list[_Opened]) -> list[Finding]:
+    pairs = [(decoded[a], decoded[b]) for a, b in alike([one.signs for one in decoded])]
+    other = [(a, b) for a, b in pairs if a.sha256 != b.sha256]
+    if not other:
+        return []
+    first = " and ".join(Path(opened.file).name for opened in other[0])
+    told = f"{len(other):,} pair{'s' if len(other) > 1 else ''} of images look alike"
+    what = f"{told}, first {first}: copies of one photograph? Random splits may part them"
+    return [Finding("info", what, str(Path(other[0][0].file).parent))]
+
+
+def _equal(decoded: list[_Opened]) -> list[Finding]:
+    by_hash: dict[str, list[str]] = {}
+    for one in decoded:
+        by_hash.setdefault(one.sha256, []).append(one.file)
+    twins = [group for group in by_hash.values() if len(group) > 1]
     if not twins:
         return []
     first = " = ".join(Path(file).name for file in twins[0][:3])
