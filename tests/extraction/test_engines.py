@@ -15,8 +15,8 @@ from transferbench.types import NetSpec, Preprocessing
 IMAGES = np.random.default_rng(5).integers(0, 256, (3, 101, 141, 3), dtype=np.uint8)
 
 
-def net_of(name, **options):
-    net = VGG(NetSpec(name=name, width=1 / 4, crop=64, n_classes=5, **options))
+def net_of(name, crop=64, **options):
+    net = VGG(NetSpec(name=name, width=1 / 4, crop=crop, n_classes=5, **options))
     initialise(net, "glorot", 1)
     with torch.no_grad():
         for key, value in net.named_parameters():
@@ -58,6 +58,20 @@ def test_fc6_gives_what_its_convolution_gives():
         expected = net.fc6(net.trunk(inputs)).relu().mean((2, 3)).numpy()
     for engine in (torch_engine, ncnn_engine):
         assert np.abs(engine.describe(IMAGES) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("size", [(224, 224), (239, 270), (256, 320)])
+def test_fc6_of_the_papers_crop_gives_what_its_convolution_gives(size):
+    """7 x 7: by Winograd's algorithm, with odd and even numbers of positions."""
+    net = net_of("A", crop=224)
+    images = np.random.default_rng(6).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    inputs = DenseBackbone(net, Preprocessing()).inputs(torch.from_numpy(images))
+    with torch.inference_mode():
+        expected = net.describe(inputs).numpy()
+    for engine in engines_of(net):
+        found = engine.describe(images)
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), engine.name
+        assert least_cosine(found, expected) >= 0.99999
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -1,6 +1,9 @@
 """How many pixels may be described at once: a fixed number, halved until it fits into the memory that is free."""
 
+import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -50,6 +53,41 @@ def free_bytes(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
     return min(n for n in (_available(), _left_to_container()) if n is not None)
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Let the C library keep what is freed for the next map, instead of giving it back to the system.
+
+    The maps of the first layers take tens of MB each. By default every one of them is fresh memory, which the system
+    fills with zeros page by page: a fifth to a third of the time of a direct convolution. Other C libraries than glibc
+    are left as they are.
+
+    Yields
+    ------
+    None
+        Afterwards large pieces go back to the system again.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        set_option, trim = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        yield
+        return
+    set_option(_TRIM_THRESHOLD, _NEVER)
+    set_option(_MAPPINGS, 0)
+    try:
+        yield
+    finally:
+        set_option(_MAPPINGS, _DEFAULT_MAPPINGS)
+        set_option(_TRIM_THRESHOLD, _DEFAULT_TRIM_BYTES)
+        trim(0)
+
+
+# Numbers of mallopt(3), and glibc's defaults.
+_TRIM_THRESHOLD, _MAPPINGS = -1, -4
+_NEVER = 2**31 - 1
+_DEFAULT_MAPPINGS, _DEFAULT_TRIM_BYTES = 65536, 128 * 1024
 
 
 def _available() -> int:

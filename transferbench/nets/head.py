@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transferbench.nets.modules import VGG
+from transferbench.nets.winograd import TAPS, WindowProducts
 
 WINDOWS_BYTES = 1 << 28
 """Of copied windows at a time. fc6 reads its 411 MB of weights once for each."""
@@ -14,7 +15,7 @@ class Head(nn.Module):
     """From the last pooling to descriptors.
 
     The windows that fc6 looks at are copied side by side, and fc6 and fc7 are matrix products, which run at the full
-    rate of BLAS; as a 7 x 7 convolution fc6 does not.
+    rate of BLAS; as a 7 x 7 convolution fc6 does not. In float32 on a CPU, fc6 goes by Winograd's algorithm.
 
     Parameters
     ----------
@@ -28,6 +29,7 @@ class Head(nn.Module):
         super().__init__()
         names = {"fc7+relu": ("fc6", "fc7"), "fc6+relu": ("fc6",), "pool5": ()}[layer]
         self._side = net.spec.fc6_side
+        self._products: WindowProducts | None = None
         self.layers = nn.ModuleList(net.get_submodule(name) for name in names)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -51,10 +53,25 @@ class Head(nn.Module):
         return torch.cat([self._describe(part) for part in torch.split(maps, n_images)])
 
     def _describe(self, maps: Tensor) -> Tensor:
+        first, *others = self.layers
+        rows = F.relu(self._fc6(maps, first))
+        for layer in others:
+            rows = F.relu(F.linear(rows, layer.get_parameter("weight").flatten(start_dim=1), _bias(layer)))
+        return rows.view(len(maps), -1, rows.shape[1]).mean(dim=1, dtype=torch.float32)
+
+    def _fc6(self, maps: Tensor, layer: nn.Module) -> Tensor:
+        """Apply fc6 at all positions: (N, C, h, w) to (N positions, K)."""
+        weight = layer.get_parameter("weight")
+        # Products of less than float32 would not survive the sums of Winograd's algorithm.
+        exact = maps.device.type == "cpu" and maps.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if exact and self._side == TAPS:
+            if self._products is None:  # takes seconds, so not before it is known to be needed
+                self._products = WindowProducts(weight)
+            return self._products(maps) + _bias(layer)
         # (N, C side^2, positions) becomes (N positions, C side^2), in the order of a flattened filter.
         windows = F.unfold(maps, self._side).transpose(1, 2)
-        rows = windows.reshape(-1, windows.shape[2])
-        for layer in self.layers:
-            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-            rows = F.relu(F.linear(rows, weight.flatten(start_dim=1), bias))
-        return rows.view(len(maps), -1, rows.shape[1]).mean(dim=1, dtype=torch.float32)
+        return F.linear(windows.reshape(-1, windows.shape[2]), weight.flatten(start_dim=1), _bias(layer))
+
+
+def _bias(layer: nn.Module) -> Tensor:
+    return layer.get_parameter("bias")

@@ -304,7 +304,8 @@ class _Worker:
 def _worker(
     part: Part, dataset: Dataset, engine: "Engine", progress: Progress, on_bad_image: OnBadImage
 ) -> Iterator[_Worker]:
+    from transferbench.extraction.memory import memory_kept
     from transferbench.extraction.prefetch import prefetching
 
-    with prefetching(n_workers()) as prefetch:
+    with prefetching(n_workers()) as prefetch, memory_kept():
         yield _Worker(engine, dataset.pictures(part.blocks[0].spec.region), prefetch, progress.say, on_bad_image)
