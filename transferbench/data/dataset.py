@@ -102,6 +102,27 @@ class SurveyedDataset:
         """
         return read_image(self.file(image_id))
 
+    def size(self, image_id: str) -> tuple[int, int]:
+        """Read how large an image is, without decoding it.
+
+        Parameters
+        ----------
+        image_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        tuple of int
+            Width and height in px.
+
+        Raises
+        ------
+        DatasetError
+            If the file's header cannot be read; the message names it.
+        """
+        header = read_header(self.file(image_id))
+        return header.width, header.height
+
     def objects(self, image_id: str) -> list[tuple[str, Box]]:
         """Read the boxes of the objects in an image.
 

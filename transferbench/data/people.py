@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from transferbench.data.fingerprint import fingerprint
-from transferbench.data.images import read_image
+from transferbench.data.images import read_header, read_image
 from transferbench.data.place import Place
 from transferbench.types import Box, sha256_of
 
@@ -91,6 +91,27 @@ class WholeImages:
         """
         return read_image(Path(self._files[image_id]))
 
+    def size(self, image_id: str) -> tuple[int, int]:
+        """Read how large a photograph is, without decoding it.
+
+        Parameters
+        ----------
+        image_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        tuple of int
+            Width and height in px.
+
+        Raises
+        ------
+        DatasetError
+            If the file's header cannot be read; the message names it.
+        """
+        header = read_header(Path(self._files[image_id]))
+        return header.width, header.height
+
 
 class Crops:
     """People, each cut out of the photograph along the annotated box.
@@ -139,3 +160,25 @@ class Crops:
         photograph = read_image(Path(self._files[image_id]))
         box = self._boxes[image_id].clipped(*photograph.size)
         return photograph.crop((box.left, box.top, box.right, box.bottom))
+
+    def size(self, image_id: str) -> tuple[int, int]:
+        """Read how large a person's box is, without decoding it.
+
+        Parameters
+        ----------
+        image_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        tuple of int
+            Width and height in px.
+
+        Raises
+        ------
+        DatasetError
+            If the file's header cannot be read; the message names it.
+        """
+        header = read_header(Path(self._files[image_id]))
+        box = self._boxes[image_id].clipped(header.width, header.height)
+        return box.right - box.left, box.bottom - box.top
