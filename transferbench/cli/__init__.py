@@ -12,6 +12,7 @@ from transferbench.cli.datasets import datasets
 from transferbench.cli.evaluate import evaluate
 from transferbench.cli.extract import extract
 from transferbench.cli.nets import nets
+from transferbench.cli.plan import plan
 from transferbench.cli.pretrain import pretrain
 from transferbench.cli.recipes import recipes
 from transferbench.cli.report import report
@@ -35,5 +36,5 @@ def main() -> None:
     """
 
 
-for _command in (run, pretrain, extract, evaluate, report, submit, recipes, datasets, nets, weights, runs, cache):
+for _command in (plan, run, pretrain, extract, evaluate, report, submit, recipes, datasets, nets, weights, runs, cache):
     main.add_command(_command)

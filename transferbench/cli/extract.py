@@ -15,6 +15,7 @@ from transferbench.cli.options import (
     json_option,
     recipe_option,
 )
+from transferbench.cli.plan import print_extraction
 from transferbench.cli.terminal import is_first_process, print_table, progress
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="... and whether to average with the mirrored image."
 )
+@click.option("--dry-run", is_flag=True, help="Compute nothing but a short probe: say what would be done (tb plan).")
 @data_options
 @device_option
 @bad_image_option
@@ -74,6 +76,7 @@ def extract(
     layer: str | None,
     region: Any,
     flip: bool,
+    dry_run: bool,
     data_dir: Path | None,
     limit: int | None,
     device: str,
@@ -102,21 +105,30 @@ def extract(
         raise click.UsageError(msg)
     from transferbench.home import Home
     from transferbench.pipeline import extract as pipeline
+    from transferbench.pipeline.awaited import choose_or_await, random_or_await
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
+    from transferbench.pipeline.outlook import ProbeOptions, extraction_outlook
+    from transferbench.pipeline.weights import choose, draw
 
     place, bars = Home.at(home), progress()
+    find, drawn = (choose_or_await, random_or_await) if dry_run else (choose, draw)
     data = DataOptions(data_dir, limit, bars)
     if dataset is None:
-        opened, parts = pipeline.parts_of_recipe(str(recipe), place, data)
+        opened, parts = pipeline.parts_of_recipe(str(recipe), place, data, find=find, drawn=drawn)
     elif scales is None:
         msg = "--dataset needs --scales, for instance --scales 256..768"
         raise click.UsageError(msg)
     else:
         opened, parts = pipeline.parts_of_options(
-            dataset, net, weights, scales, flip=flip, home=place, layer=layer, regions=region.split(","), data=data
-        )
+            dataset, net, weights, scales,
+            flip=flip, home=place, layer=layer, regions=region.split(","), data=data, find=find,
+        )  # fmt: skip
     how = EngineOptions(engine=engine, precision=precision, compiled=compiled)
+    if dry_run:
+        probed = ProbeOptions(device=device, engine=how)
+        print_extraction(extraction_outlook(parts, opened, place, probed), as_json=as_json)
+        return
     pipeline.extract(parts, opened, device=device, progress=bars, engine=how, on_bad_image=on_bad_image)
     rows = [
         [part.name, block.spec.short_side_px, len(block.ids), str(block.folder)]

@@ -17,11 +17,11 @@ from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
-from transferbench.pipeline.plan import Part, all_parts, part_of, variants
+from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, variants
 from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.store import describe
-from transferbench.pipeline.weights import choose, weights_choice
+from transferbench.pipeline.weights import choose, draw, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
 from transferbench.types import Region, Scales
@@ -74,7 +74,9 @@ def extract_recipe(
     return extract(parts, dataset, device=device, progress=progress, engine=engine, on_bad_image=on_bad_image)
 
 
-def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[Dataset, list[Part]]:
+def parts_of_recipe(
+    name: str, home: Home, data: DataOptions = WHOLE, *, find: Find = choose, drawn: Draw = draw
+) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --recipe`` means.
 
     Parameters
@@ -85,6 +87,8 @@ def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[D
         The work folder.
     data : DataOptions
         Where the images are, and how many are wanted.
+    find, drawn : callable
+        As for `variants`.
 
     Returns
     -------
@@ -93,10 +97,10 @@ def parts_of_recipe(name: str, home: Home, data: DataOptions = WHOLE) -> tuple[D
     """
     recipe = load(name, Recipe)
     dataset = target(recipe.dataset, home, data)
-    return dataset, all_parts(variants(recipe, dataset, home))
+    return dataset, all_parts(variants(recipe, dataset, home, find=find, drawn=drawn))
 
 
-def parts_of_options(
+def parts_of_options(  # noqa: PLR0913 - one for each option of the command line
     dataset: str,
     net: str,
     weights: str,
@@ -107,6 +111,7 @@ def parts_of_options(
     layer: str | None = None,
     regions: Sequence[Region] = ("image",),
     data: DataOptions = WHOLE,
+    find: Find = choose,
 ) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --dataset`` and its options mean.
 
@@ -130,6 +135,8 @@ def parts_of_options(
         What the nets are shown.
     data : DataOptions
         Where the images are, and how many are wanted.
+    find : callable
+        As `choose`, which finds the weights that are there.
 
     Returns
     -------
@@ -152,7 +159,7 @@ def parts_of_options(
         msg = f"--weights names {len(texts)} for {len(nets)} nets; give one for all or one for each"
         raise WeightsError(msg)
     texts = texts * len(nets) if len(texts) == 1 else texts
-    chosen = [choose(weights_choice(text), home, net=name) for name, text in zip(nets, texts, strict=True)]
+    chosen = [find(weights_choice(text), home, net=name) for name, text in zip(nets, texts, strict=True)]
     return opened, [
         part_of(each, scales, opened, home, flip=flip, layer=layer, region=region)
         for region in regions

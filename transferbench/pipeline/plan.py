@@ -1,6 +1,6 @@
 """What an experiment consists of: variants (the recipe and its floors), their nets, a cache block per scale."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from transferbench.cache.block import Block
@@ -16,6 +16,10 @@ from transferbench.types import N_POOLINGS, DescriptorSpec, NetSpec, Preprocessi
 PRETRAINED = "pretrained"
 GRID_PX = 2**N_POOLINGS
 REGION_WORDS: dict[Region, str] = {"image": "", "box": ", boxes of people"}
+
+
+Find = Callable[..., ChosenWeights]
+Draw = Callable[[NetSpec, Preprocessing, int, Home], ChosenWeights]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,9 @@ class Variant:
     parts: tuple[Part, ...]
 
 
-def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...]:
+def variants(
+    recipe: Recipe, dataset: Dataset, home: Home, *, find: Find = choose, drawn: Draw = draw
+) -> tuple[Variant, ...]:
     """Lay out a recipe.
 
     Parameters
@@ -82,6 +88,10 @@ def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...
         Its target.
     home : Home
         The work folder.
+    find : callable
+        As `choose`, which finds the weights that are there.
+    drawn : callable
+        As `draw`, which makes random ones.
 
     Returns
     -------
@@ -95,7 +105,7 @@ def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...
     """
     options = recipe.features
     scales = Scales(options.scales)
-    chosen = [choose(net.weights, home, net=net.name, width=net.width, crop=net.crop) for net in options.nets]
+    chosen = [find(net.weights, home, net=net.name, width=net.width, crop=net.crop) for net in options.nets]
     layers = [net.layer for net in options.nets]
 
     def laid_out(nets: Sequence[ChosenWeights]) -> tuple[Part, ...]:
@@ -110,8 +120,8 @@ def variants(recipe: Recipe, dataset: Dataset, home: Home) -> tuple[Variant, ...
     for floor in recipe.floors:
         match floor:
             case RandomWeightsFloor():
-                drawn = [draw(w.header.net, w.header.preprocessing, floor.seed, home) for w in chosen]
-                result.append(Variant(name="random weights", parts=laid_out(drawn)))
+                random = [drawn(w.header.net, w.header.preprocessing, floor.seed, home) for w in chosen]
+                result.append(Variant(name="random weights", parts=laid_out(random)))
             case RawPixelsFloor():
                 parts = tuple(_pixels(floor.side, dataset, home, options.flip, region) for region in options.regions)
                 result.append(Variant(name="raw pixels", parts=parts))

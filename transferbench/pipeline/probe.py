@@ -5,14 +5,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from transferbench.cache.shard import ROWS_PER_SHARD
 from transferbench.data.images import rescale, rescaled_size
 from transferbench.data.pictures import Pictures
 from transferbench.errors import BadImageError
+from transferbench.nets.vgg import n_parameters
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
 from transferbench.pipeline.forecast import Outline, work_of
 from transferbench.pipeline.shards import KEPT_BYTES, n_workers
+from transferbench.recipe import TABLE_1
 from transferbench.types import DescriptorSpec, UInt8
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from transferbench.extraction.engine import Engine
 
 ENOUGH_S = 1.0
-"""Of a scale; one picture is described at least, `MOST_PICTURES` at most."""
-MOST_PICTURES = 4
+"""Of a scale; one call is made at least, `MOST_CALLS` at most."""
+MOST_CALLS = 4
+MOST_PICTURES = 16
+BATCH_PIXELS = 1 << 19
+"""Of pictures described at once, mirror images included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +86,12 @@ def probe(outline: Outline, pictures: Pictures, device: str, options: EngineOpti
     start = time.perf_counter()
     engine = open_engine(outline.part, device, options)
     seconds, n_described = {}, 0
-    for number, spec in enumerate(scales):
-        if number == 0 or engine.device != "cpu":  # the first call sets up, on GPUs the first of every size
-            _describe(engine, chosen[:1], spec)
-        net_s, done = _timed(engine, chosen, spec)
+    for spec in scales:
+        net_s, done = _per_picture(engine, chosen, spec)
         before = time.perf_counter()
         rescale(chosen[0], spec.short_side_px, spec.preprocessing.interpolation)
         beside_s = (decoding_s / len(outline.part.blocks) + time.perf_counter() - before) / n_workers()
-        per_picture = max(net_s / done, beside_s)
-        seconds[spec.short_side_px] = per_picture / work_of(spec, chosen[0].size)
+        seconds[spec.short_side_px] = max(net_s, beside_s) / work_of(spec, chosen[0].size)
         n_described += done
     return Probe(
         engine=described(engine),
@@ -106,7 +107,7 @@ def _decoded(outline: Outline, pictures: Pictures) -> "tuple[list[Image.Image], 
     if not outline.geometry.sizes:
         return [], 0.0
     size, _ = Counter(outline.geometry.sizes.values()).most_common(1)[0]
-    ids = [i for i, found in outline.geometry.sizes.items() if found == size][: 4 * MOST_PICTURES]
+    ids = [i for i, found in outline.geometry.sizes.items() if found == size][: 2 * MOST_PICTURES]
     found: list[Image.Image] = []
     start = time.perf_counter()
     for image_id in ids:
@@ -119,15 +120,19 @@ def _decoded(outline: Outline, pictures: Pictures) -> "tuple[list[Image.Image], 
     return found, (time.perf_counter() - start) / max(1, len(found))
 
 
-def _timed(engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpec) -> tuple[float, int]:
-    start, done = time.perf_counter(), 0
-    if engine.device != "cpu":  # a GPU wants a batch
-        _describe(engine, images, spec)
-        return time.perf_counter() - start, len(images)
-    while done < len(images) and (done == 0 or time.perf_counter() - start < ENOUGH_S):
-        _describe(engine, images[done : done + 1], spec)
-        done += 1
-    return time.perf_counter() - start, done
+def _per_picture(engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpec) -> tuple[float, int]:
+    """Describe pictures until a second has passed; return the time of one, and how many there were.
+
+    The quickest call counts: the first one sets things up, and others may be disturbed.
+    """
+    width, height = rescaled_size(*images[0].size, spec.short_side_px)
+    together = max(1, min(len(images), BATCH_PIXELS // (width * height * (2 if spec.flip else 1))))
+    times: list[float] = []
+    while len(times) < MOST_CALLS and sum(times) < ENOUGH_S:
+        start = time.perf_counter()
+        _describe(engine, images[:together], spec)
+        times.append(time.perf_counter() - start)
+    return min(times) / together, together * len(times)
 
 
 def _describe(engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpec) -> None:
@@ -143,13 +148,10 @@ def _describe(engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpe
 
 
 def _memory(engine: "Engine", outline: Outline) -> int:
-    from transferbench.nets.vgg import n_parameters
-    from transferbench.recipe import TABLE_1
-
-    spec = outline.part.blocks[0].spec
-    largest = max(np.prod(rescaled_size(*size, block.spec.short_side_px)) * (2 if spec.flip else 1)
-                  for size in set(outline.geometry.sizes.values()) for block in outline.part.blocks)  # fmt: skip
+    spec, sizes = outline.part.blocks[0].spec, set(outline.geometry.sizes.values())
+    rescaled = {rescaled_size(*size, b.spec.short_side_px) for size in sizes for b in outline.part.blocks}
+    largest = max(width * height for width, height in rescaled) * (2 if spec.flip else 1)
     weights = 4 * n_parameters(spec.net) if spec.net.name in TABLE_1 else 0
-    decoded = 256 * 3 * max(width * height for width, height in outline.geometry.sizes.values())
-    batch = max(int(largest), min(engine.batch_pixels, 256 * int(largest))) * engine.bytes_per_pixel
+    decoded = ROWS_PER_SHARD * 3 * max(width * height for width, height in sizes)
+    batch = max(largest, min(engine.batch_pixels, ROWS_PER_SHARD * largest)) * engine.bytes_per_pixel
     return weights + batch + min(KEPT_BYTES, decoded)

@@ -175,15 +175,37 @@ def draw(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> 
     ChosenWeights
         The same tensors for the same arguments.
     """
-    key = sha256_of({"net": asdict(spec), "preprocessing": asdict(preprocessing), "seed": seed})
-    path = home.weights / "random" / f"{file_name(spec.name)}-{key[:16]}.json"
-    if path.is_file():
-        return ChosenWeights(header=WeightsHeader.from_json(path.read_text(encoding="utf-8"), str(path)), path=None)
+    if (known := drawn_before(spec, preprocessing, seed, home)) is not None:
+        return known
     from transferbench.nets.weights import random_weights
 
     header = random_weights(spec, preprocessing, seed=seed).header
-    publish(path, header.to_json().encode())
+    publish(_drawn_header(spec, preprocessing, seed, home), header.to_json().encode())
     return ChosenWeights(header=header, path=None)
+
+
+def drawn_before(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> ChosenWeights | None:
+    """Look for random weights that were drawn before.
+
+    Parameters
+    ----------
+    spec, preprocessing, seed, home
+        As for `draw`.
+
+    Returns
+    -------
+    ChosenWeights or None
+        None if their header is not kept.
+    """
+    path = _drawn_header(spec, preprocessing, seed, home)
+    if not path.is_file():
+        return None
+    return ChosenWeights(header=WeightsHeader.from_json(path.read_text(encoding="utf-8"), str(path)), path=None)
+
+
+def _drawn_header(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: Home) -> Path:
+    key = sha256_of({"net": asdict(spec), "preprocessing": asdict(preprocessing), "seed": seed})
+    return home.weights / "random" / f"{file_name(spec.name)}-{key[:16]}.json"
 
 
 def _of_run(name: str, home: Home) -> ChosenWeights:
