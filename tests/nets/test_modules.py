@@ -153,6 +153,19 @@ def test_normal_initialisation_has_the_stated_deviation_and_zero_biases():
     assert not any(p.any() for n, p in net.named_parameters() if n.endswith("bias"))
 
 
+@pytest.mark.parametrize(("scheme", "gain"), [("normal", 6.2e-6), ("literal", 6.2e5)])
+def test_the_gain_of_net_a_shows_which_deviation_can_be_trained(scheme, gain):
+    """From the spread of the input to that of fc8: each ReLU halves the mean square, each layer adds up its inputs."""
+    slim = VGG(NetSpec(name="A", width=1 / 8, n_classes=10))
+    initialise(slim, scheme, 0)
+    found = 1.0
+    for number, layer in enumerate(vgg.weight_layers(NetSpec(name="A"))):
+        mean_square = float(slim.get_parameter(f"{layer.name}.weight").detach().square().mean())
+        inputs = layer.inputs * layer.kernel**2
+        found *= math.sqrt(mean_square * (inputs if number == 0 else inputs / 2))
+    assert found == pytest.approx(gain, rel=0.1)
+
+
 def test_initialisation_depends_on_its_seed_alone():
     states = []
     for global_seed, seed in ((1, 0), (2, 0), (3, 1)):

@@ -34,6 +34,8 @@ def test_pretraining_reached_its_accuracy_on_held_out_images(experiment):
     assert sorted(path.name for path in run.iterdir() if not path.name.startswith(".")) == [
         "metrics.csv",
         "run.json",
+        "steps.csv",
+        "tensorboard",
         "weights.safetensors",
     ]
 

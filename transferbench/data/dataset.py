@@ -12,8 +12,14 @@ from transferbench.data.images import read_header, read_image
 from transferbench.data.people import Crops, WholeImages
 from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import Place
-from transferbench.data.record import DatasetRecord, Pretraining, protocol_parts
-from transferbench.data.splits import first_of_every_class, official_split, splits_of, trial_record
+from transferbench.data.record import DatasetRecord, Pretraining, RandomSplits, protocol_parts
+from transferbench.data.splits import (
+    first_of_every_class,
+    held_out_of_every_class,
+    official_split,
+    splits_of,
+    trial_record,
+)
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Survey
 from transferbench.errors import DatasetError
@@ -197,7 +203,8 @@ class SurveyedDataset:
         Returns
         -------
         tuple of two tuples of str
-            Images to train on, images to watch; sorted ids.
+            Images to train on, images to watch; sorted ids. Where no parts are given, one in ten of every class is
+            watched: the protocol's random splits would leave most images unused.
 
         Raises
         ------
@@ -211,6 +218,8 @@ class SurveyedDataset:
                     msg = f"{self.record.name}: the part {name} is not there.\n  tb datasets check {self.record.name}"
                     raise DatasetError(msg)
             return tuple(sorted(self.parts[protocol.training])), tuple(sorted(self.parts[protocol.held_out]))
+        if isinstance(protocol, RandomSplits) and isinstance(self.labels, ClassLabels):
+            return held_out_of_every_class(self.ids, self.labels, protocol.seed)
         split = self.splits()[0]
         return split.train, split.test
 

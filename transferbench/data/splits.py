@@ -40,6 +40,32 @@ def ranked(ids: Iterable[str], seed: int, split: int) -> list[str]:
     return sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{split}/{i}".encode()).digest())
 
 
+def held_out_of_every_class(
+    ids: Iterable[str], labels: ClassLabels, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide images for pretraining where nobody has divided them.
+
+    Parameters
+    ----------
+    ids : iterable of str
+        All images.
+    labels : ClassLabels
+        Their classes.
+    seed : int
+        Of the protocol.
+
+    Returns
+    -------
+    tuple of two tuples of str
+        Sorted ids to train on, and to watch: of every class one in ten, at least one.
+    """
+    classes: dict[int, list[str]] = {}
+    for image_id in ids:
+        classes.setdefault(int(labels.by_id[image_id]), []).append(image_id)
+    watched = {i for members in classes.values() for i in ranked(members, seed, 0)[: max(1, len(members) // 10)]}
+    return tuple(sorted(i for members in classes.values() for i in members if i not in watched)), tuple(sorted(watched))
+
+
 def splits_of(record: DatasetRecord, labels: Labels, parts: Mapping[str, tuple[str, ...]]) -> tuple[Split, ...]:
     """Divide a dataset as its record says.
 
