@@ -82,7 +82,7 @@ def _charts(story: RunStory) -> list[Markup]:
     positive = [point for point in rate if point[1] > 0]  # a cosine ends at zero
     charts += _chart([Series("rate", positive)], "Learning rate", axis, Axis("rate", log=True))
     speed = Series("speed", _points(steps, "images_per_s"))
-    return charts + _chart([speed], "Speed", axis, Axis("images per second", low=0.0))
+    return charts + _chart([speed], "Speed", axis, Axis("images/s", low=0.0))
 
 
 def _chart(series: Sequence[Series], title: str, x: Axis, y: Axis) -> list[Markup]:
