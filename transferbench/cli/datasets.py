@@ -91,7 +91,11 @@ def fetch_dataset(
 
 @datasets.command("check")
 @click.argument("name")
-@click.option("--deep", is_flag=True, help="Decode every image, and look for files with equal contents and images that look alike.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Decode every image, and look for files with equal contents and images that look alike.",
+)
 @data_options
 @home_option
 @json_option

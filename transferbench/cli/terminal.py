@@ -3,11 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+LINE_EVERY_S = 60.0
+"""How often a line says how far long work is, where there is no terminal."""
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -48,21 +52,42 @@ def progress() -> "Progress":
 
 
 class _Lines:
-    """No terminal: what is reused, started and written, a line each, and no bars."""
+    """No terminal: what is reused, started and written, a line each; now and then one on long work; no bars."""
 
     def say(self, line: str) -> None:
         """Print a line to stderr."""
         click.echo(line, err=True)
 
     @contextmanager
-    def task(self, description: str, total: int, *, done: int = 0) -> "Iterator[Task]":  # noqa: ARG002 - the protocol's signature
-        """Show nothing."""
-        yield _NoTask()
+    def task(self, description: str, total: int, *, done: int = 0) -> "Iterator[Task]":
+        """Say once a minute how far the work is."""
+        yield _LineTask(self.say, description, total, done)
 
 
-class _NoTask:
+class _LineTask:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        description: str,
+        total: int,
+        done: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say, self._description, self._total = say, description, total
+        self._before = self._done = done
+        self._now = now
+        self._start = self._said = now()
+
     def advance(self, n: int = 1, note: str = "") -> None:
-        """Do nothing."""
+        """Count, and say how far the work is if nothing was said for a while."""
+        self._done += n
+        now = self._now()
+        if now - self._said < LINE_EVERY_S or self._done >= self._total or self._done == self._before:
+            return
+        self._said = now
+        left_s = (self._total - self._done) * (now - self._start) / (self._done - self._before)
+        noted, minutes = f", {note}" if note else "", max(1, round(left_s / 60))
+        self._say(f"{self._description}: {self._done:,} of {self._total:,}{noted}, about {minutes:,} min left")
 
 
 class _Bars:

@@ -17,6 +17,7 @@ from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
+from transferbench.pipeline.meter import Meter
 from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, variants
 from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
 from transferbench.pipeline.stage import Stage, timed
@@ -249,17 +250,19 @@ def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Prog
     resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
     progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images {described(engine)}{resumed}")
     with _worker(part, dataset, engine, progress, on_bad_image) as worker:
-        _until_complete(part, worker, progress, total, total - to_do)
+        meter = _until_complete(part, worker, progress, total, total - to_do)
     provenance = {"device": engine.device, "engine": engine.name, "precision": engine.precision}
     for block in part.blocks:
         block.finish({**environment.describe(), **provenance})
+    progress.say(meter.summary(part))
 
 
-def _until_complete(part: Part, worker: "_Worker", progress: Progress, total: int, done: int) -> None:
+def _until_complete(part: Part, worker: "_Worker", progress: Progress, total: int, done: int) -> Meter:
     with progress.task(f"extracting {part.title}", total, done=done) as task:
+        meter = Meter(task)
         waiting_since = None
         while absent := {(block, index) for block in part.blocks for index in block.absent_shards()}:
-            if _work_through(part, absent, worker, task):
+            if _work_through(part, absent, worker, meter):
                 waiting_since = None
                 continue
             # Other processes are at all that is left; if one of them dies, its claim is free at once.
@@ -270,6 +273,7 @@ def _until_complete(part: Part, worker: "_Worker", progress: Progress, total: in
                 block, index = min(absent, key=lambda item: (item[0].folder, item[1]))
                 block.refuse_claim(index)
             time.sleep(_POLL_S)
+    return meter
 
 
 def _work_through(part: Part, absent: set[tuple[Block, int]], worker: "_Worker", task: Task) -> bool:

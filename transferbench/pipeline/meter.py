@@ -1,0 +1,72 @@
+"""How fast an extraction goes, while it goes and at its end."""
+
+import time
+from collections.abc import Callable
+
+from transferbench.pipeline.plan import Part
+from transferbench.progress import Task
+
+
+class Meter:
+    """A task that also tells the rate.
+
+    Parameters
+    ----------
+    task : Task
+        Told what is done.
+    now : callable
+        A clock, in seconds.
+    """
+
+    def __init__(self, task: Task, now: Callable[[], float] = time.monotonic) -> None:
+        self._task, self._now = task, now
+        self._start = now()
+        self.n_done = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return self._now() - self._start
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Count finished descriptors.
+
+        Parameters
+        ----------
+        n : int
+            How many since the last call.
+        note : str
+            Shown before the rate.
+        """
+        self.n_done += n
+        self._task.advance(n, f"{note} {self.rate()}".strip())
+
+    def rate(self) -> str:
+        """Tell how many descriptors a second this process makes.
+
+        Returns
+        -------
+        str
+            For a person.
+        """
+        return f"{self.n_done / max(self.seconds, 1e-9):,.1f} descriptors/s"
+
+    def summary(self, part: Part) -> str:
+        """Say what this process has done.
+
+        Parameters
+        ----------
+        part : Part
+            Complete.
+
+        Returns
+        -------
+        str
+            Descriptors, seconds, rate, size of the blocks and images that were skipped.
+        """
+        n_bytes = sum(path.stat().st_size for block in part.blocks for path in block.folder.glob("rows-*.h5"))
+        n_skipped = len({i for block in part.blocks for i in block.skipped()})
+        return (
+            f"extracted {self.n_done:,} descriptors in {self.seconds:,.1f} s: {self.rate()}; "
+            f"{len(part.blocks)} block(s) of {n_bytes / 1e6:,.1f} MB, {n_skipped} image(s) skipped"
+        )
