@@ -16,6 +16,7 @@ from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.start import copy_layers
 from transferbench.nets.weights import load_weights, random_weights
 from transferbench.pipeline.chain import PAPER, Changes, chain_of, recipe_for
+from transferbench.pipeline.check import check_files
 from transferbench.pipeline.runs import Run
 from transferbench.recipe import PretrainRecipe, load, shipped
 from transferbench.types import NetSpec, Preprocessing
@@ -198,6 +199,23 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
     circle.write_text(text.replace("recipe: ilsvrc2012_e,", f"recipe: {circle},"))
     with pytest.raises(DocumentError, match="start from each other"):
         chain_of(str(circle), load(str(circle), PretrainRecipe))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("recipe: ilsvrc2012_e,", "recipe: ilsvrc2012_ee,"), "ilsvrc2012_ee"),
+        (("recipe: ilsvrc2012_e,", "recipe: ilsvrc2012_d,"), "start: the recipe trains net E, but ilsvrc2012_d trains"),
+        (("{name: E}", "{name: E, width: 0.5}"), "trains net E at width 0.5"),
+    ],
+)
+def test_a_start_that_cannot_be_is_found_when_the_recipe_is_checked(tmp_path, change, message):
+    path = tmp_path / "changed.yaml"
+    text = shipped(PretrainRecipe)["ilsvrc2012_e_384"].read_text()
+    assert change[0] in text
+    path.write_text(text.replace(*change))
+    (problem,) = check_files(path).values()
+    assert message in problem
 
 
 def test_first_layers_are_copied_by_block_and_nothing_that_does_not_fit():

@@ -1,12 +1,14 @@
 """`tb recipes check`: what a recipe says about other documents must hold too."""
 
+from itertools import pairwise
 from pathlib import Path
 
 from transferbench import builtin
 from transferbench.data.record import is_own, load_published, load_record
 from transferbench.documents import read_document
-from transferbench.errors import DocumentError
+from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import unknown
+from transferbench.pipeline.chain import chain_of
 from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, kind_of, load, shipped
 
 
@@ -41,10 +43,34 @@ def _problem(file: Path) -> str | None:
         recipe = read_document(file, kind_of(file))
         if isinstance(recipe, Recipe):
             check(recipe)
-    except DocumentError as error:
+        else:
+            check_start(recipe)
+    except (DocumentError, UnknownNameError) as error:
         text = str(error)
         return text if text.startswith(str(file)) else f"{file}: {text}"
     return None
+
+
+def check_start(recipe: PretrainRecipe) -> None:
+    """Check that a pretraining can begin with the weights of the one it names, and that one with its own, and so on.
+
+    Parameters
+    ----------
+    recipe : PretrainRecipe
+        Already valid in itself.
+
+    Raises
+    ------
+    DocumentError
+        If one is not there, starts from itself, or trains a net that does not fit.
+    """
+    links = chain_of("the recipe", recipe)
+    for before, link in pairwise(links):
+        theirs, ours, start = before.recipe.net, link.recipe.net, link.recipe.start
+        sizes_fit = (theirs.width, theirs.crop) == (ours.width, ours.crop)
+        if start is None or not sizes_fit or (start.layers == "all" and theirs.name != ours.name):
+            msg = f"start: {link.name} trains {ours.spec(2)}, but {before.name} trains {theirs.spec(2)}"
+            raise DocumentError(msg)
 
 
 def check(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transferbench.data import Source
+from transferbench.data.pack.layout import is_pack
 from transferbench.data.record import is_own
 from transferbench.files import sweep, writer_lock
 from transferbench.home import Home
@@ -162,7 +163,8 @@ class _Images:
 def _runs(links: tuple[Link, ...], home: Home, images: _Images) -> list[Run]:
     """Work out the runs of a chain; open the images only where the runs as distributed are not all there."""
     plain = _chained(links, home, images.data.limit, {})
-    if plain[-1].finished and not any(is_own(link.recipe.dataset) for link in links):
+    packed = images.data.data_dir is not None and is_pack(images.data.data_dir)
+    if plain[-1].finished and not packed and not any(is_own(link.recipe.dataset) for link in links):
         return plain
     return _chained(links, home, images.data.limit, {link.name: _identity(link, images) for link in links})
 
