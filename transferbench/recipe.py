@@ -197,6 +197,13 @@ class RandomWeightsFloor(Document):
     seed: int
 
 
+class ShuffledLabelsFloor(Document):
+    """The same features, trained on labels that belong to other training images."""
+
+    kind: Literal["shuffled_labels"]
+    seed: int
+
+
 class RawPixelsFloor(Document):
     """The same SVM on the pixels of the image, rescaled to a small square."""
 
@@ -204,7 +211,24 @@ class RawPixelsFloor(Document):
     side: Count
 
 
-Floor = Annotated[RandomWeightsFloor | RawPixelsFloor, Field(discriminator="kind")]
+Floor = Annotated[RandomWeightsFloor | ShuffledLabelsFloor | RawPixelsFloor, Field(discriminator="kind")]
+
+
+class LowShot(Document):
+    """A curve over the number of training images of every class.
+
+    Of each count a fifth chooses C. Where that leaves nothing, at one image per class, C is `C_without_validation`.
+    """
+
+    train_per_class: tuple[Count, ...] = Field(min_length=1)
+    C_without_validation: Positive
+
+    @model_validator(mode="after")
+    def _counts_ascend(self) -> "LowShot":
+        if list(self.train_per_class) != sorted(set(self.train_per_class)):
+            msg = f"train_per_class must ascend without repeats, got {', '.join(map(str, self.train_per_class))}"
+            raise ValueError(msg)
+        return self
 
 
 class Recipe(Document):
@@ -216,6 +240,7 @@ class Recipe(Document):
     aggregate: Aggregation
     svm: SvmOptions
     floors: tuple[Floor, ...] = ()
+    low_shot: LowShot | None = None
     claims: str | None
 
 

@@ -19,6 +19,7 @@ from transferbench.cli.report import report
 from transferbench.cli.run import run
 from transferbench.cli.runs import runs
 from transferbench.cli.submit import submit
+from transferbench.cli.sweep import sweep
 from transferbench.cli.weights import weights
 
 
@@ -36,5 +37,21 @@ def main() -> None:
     """
 
 
-for _command in (plan, run, pretrain, extract, evaluate, report, submit, recipes, datasets, nets, weights, runs, cache):
+_COMMANDS = (
+    plan,
+    run,
+    pretrain,
+    extract,
+    evaluate,
+    sweep,
+    report,
+    submit,
+    recipes,
+    datasets,
+    nets,
+    weights,
+    runs,
+    cache,
+)
+for _command in _COMMANDS:
     main.add_command(_command)

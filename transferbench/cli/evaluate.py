@@ -1,7 +1,7 @@
 """`tb evaluate`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,17 +9,30 @@ from transferbench.cli.options import (
     bad_image_option,
     data_options,
     device_option,
+    floor_option,
     home_option,
     json_option,
-    recipe_option,
     solver_option,
 )
 from transferbench.cli.report import print_report
-from transferbench.cli.terminal import progress
+from transferbench.cli.terminal import print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transferbench.pipeline.many import Outcome
 
 
 @click.command()
-@recipe_option(required=True)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    metavar="NAME",
+    help="A shipped recipe (`tb recipes list`), or the path of a YAML file. May be given several times.",
+)
+@click.option("--all", "dataset", metavar="DATASET", help="All shipped recipes of a dataset.")
+@floor_option
 @click.option("--extract", "with_extraction", is_flag=True, help="Extract missing descriptors first.")
 @solver_option
 @data_options
@@ -28,7 +41,9 @@ from transferbench.cli.terminal import progress
 @home_option
 @json_option
 def evaluate(
-    recipe: str,
+    recipes: tuple[str, ...],
+    dataset: str | None,
+    floors: str | None,
     with_extraction: bool,
     solver: Any,
     data_dir: Path | None,
@@ -38,29 +53,53 @@ def evaluate(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Train and test the linear SVMs of a recipe on cached descriptors.
+    """Train and test the linear SVMs of recipes on cached descriptors.
 
     Needs no GPU and does not load torch. If descriptors are missing it says which command makes them, or makes them
-    itself with --extract.
+    itself with --extract. Of several recipes those that can be evaluated are, and a table stands at the end.
 
     \b
     Example:
       tb evaluate --recipe digits_stack
+      tb evaluate --recipe digits_stack --recipe digits_average
+      tb evaluate --all digits
     """
+    if not recipes and dataset is None:
+        msg = "give --recipe, once or several times, or --all DATASET"
+        raise click.UsageError(msg)
     from transferbench.home import Home
-    from transferbench.pipeline.check import check
-    from transferbench.pipeline.datasets import DataOptions, target
-    from transferbench.pipeline.evaluate import evaluate_recipe
-    from transferbench.pipeline.extract import extract_recipe
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.floors import with_floors
+    from transferbench.pipeline.many import Extraction, evaluate_many, recipes_on
     from transferbench.pipeline.report import report
     from transferbench.recipe import Recipe, load
 
-    loaded, place, bars = load(recipe, Recipe), Home.at(home), progress()
-    check(loaded)
-    dataset = target(loaded.dataset, place, DataOptions(data_dir, limit, bars))
-    before = []
-    if with_extraction:
-        stage = extract_recipe(loaded, dataset, place, device=device, progress=bars, on_bad_image=on_bad_image)
-        before.append(stage)
-    folder, _ = evaluate_recipe(recipe, loaded, dataset, place, progress=bars, before=before, solver=solver)
-    print_report(report(place, folder), as_json=as_json)
+    place, bars = Home.at(home), progress()
+    names = dict.fromkeys((*recipes, *(recipes_on(dataset) if dataset is not None else ())))
+    experiments = {name: with_floors(load(name, Recipe), floors) for name in names}
+    outcomes = evaluate_many(
+        experiments,
+        place,
+        progress=bars,
+        data=DataOptions(data_dir, limit, bars),
+        solver=solver,
+        extraction=Extraction(device, on_bad_image) if with_extraction else None,
+        floors=floors,
+        strict=len(experiments) == 1,
+    )
+    if len(outcomes) == 1 and outcomes[0].folder is not None:
+        print_report(report(place, outcomes[0].folder), as_json=as_json)
+    else:
+        print_outcomes(outcomes, as_json=as_json)
+
+
+def print_outcomes(outcomes: "Sequence[Outcome]", *, as_json: bool, name: str = "recipe") -> None:
+    """Print a line per experiment; then fail if something is missing, with the commands that make it."""
+    from transferbench.pipeline.table import HEAD, NUMBERS, lines_of, require_all
+
+    lines = lines_of(outcomes)
+    if as_json:
+        print_json([line.plain for line in lines])
+    elif any(outcome.folder is not None for outcome in outcomes):
+        print_table((name, *HEAD), [(line.name, *line.cells) for line in lines], right=NUMBERS, as_json=False)
+    require_all(outcomes)

@@ -11,6 +11,7 @@ from transferbench.cli.options import (
     data_options,
     device_option,
     engine_options,
+    floor_option,
     home_option,
     json_option,
     recipe_option,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @recipe_option(required=False)
+@floor_option
 @click.option("--dataset", metavar="NAME", help="Instead of a recipe: the dataset (`tb datasets list`) ...")
 @click.option(
     "--net",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 @json_option
 def extract(
     recipe: str | None,
+    floors: str | None,
     dataset: str | None,
     net: str,
     weights: str,
@@ -115,7 +118,7 @@ def extract(
     find, drawn = (choose_or_await, random_or_await) if dry_run else (choose, draw)
     data = DataOptions(data_dir, limit, bars)
     if dataset is None:
-        opened, parts = pipeline.parts_of_recipe(str(recipe), place, data, find=find, drawn=drawn)
+        opened, parts = pipeline.parts_of_recipe(str(recipe), place, data, floors, find=find, drawn=drawn)
     elif scales is None:
         msg = "--dataset needs --scales, for instance --scales 256..768"
         raise click.UsageError(msg)

@@ -134,6 +134,16 @@ def recipe_option(*, required: bool, what: str = "recipe") -> Callable[[F], F]:
     )
 
 
+def floor_option(command: F) -> F:
+    """Add ``--floor``."""
+    return click.option(
+        "--floor",
+        "floors",
+        metavar="KIND[,KIND]",
+        help="Floors beside those of the recipe: random_weights, shuffled_labels, raw_pixels.",
+    )(command)
+
+
 def solver_option(command: F) -> F:
     """Add ``--solver``."""
     return click.option(

@@ -5,7 +5,7 @@ nothing but the seed, the split's number and the image's own id.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from transferbench.data.people import image_of
 from transferbench.data.record import (
@@ -128,6 +128,58 @@ def official_split(record: DatasetRecord, parts: Mapping[str, tuple[str, ...]]) 
     split = _split("official", *(_members(record, parts, name) for name in names))
     audit(record.name, split)
     return split
+
+
+def low_shot_splits(
+    record: DatasetRecord, labels: Labels, splits: Sequence[Split], train_per_class: int
+) -> tuple[Split, ...]:
+    """Leave few training images of every class in splits; the test images stay.
+
+    Parameters
+    ----------
+    record : DatasetRecord
+        Its seed ranks the images.
+    labels : ClassLabels
+        Of all images.
+    splits : sequence of Split
+        Of the whole protocol.
+    train_per_class : int
+        n: the first n training images of every class by rank, so smaller counts lie inside larger ones. The first
+        fifth of them, rounded, chooses C; at least one, and none where n is 1.
+
+    Returns
+    -------
+    tuple of Split
+        With all the training images of random splits they are the splits themselves.
+
+    Raises
+    ------
+    DatasetError
+        If images have several classes, or a class has fewer training images.
+    """
+    if not isinstance(labels, ClassLabels):
+        msg = f"{record.name}: low_shot counts images of every class, so it needs one label per image"
+        raise DatasetError(msg)
+    seed = getattr(record.protocol, "seed", 0)
+    fraction = getattr(record.protocol, "validation_fraction", 0.2)
+    n_validation = 0 if train_per_class == 1 else max(1, round(fraction * train_per_class))
+    found = []
+    for number, split in enumerate(splits, 1):
+        by_class: dict[int, list[str]] = {}
+        for image_id in ranked(split.train, seed, number):
+            by_class.setdefault(labels.by_id[image_id], []).append(image_id)
+        fewest = min(by_class, key=lambda k: len(by_class[k]))
+        if len(by_class[fewest]) < train_per_class:
+            msg = (
+                f"{record.name}: class {labels.classes[fewest]!r} has {len(by_class[fewest])} training images in split "
+                f"{split.name}, and low_shot asks for {train_per_class}"
+            )
+            raise DatasetError(msg)
+        chosen = [order[:train_per_class] for order in by_class.values()]
+        validation = [i for order in chosen for i in order[:n_validation]]
+        fit = [i for order in chosen for i in order[n_validation:]]
+        found.append(_split(split.name, fit, validation, split.test))
+    return tuple(found)
 
 
 def audit(dataset: str, split: Split) -> None:

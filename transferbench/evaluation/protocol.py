@@ -1,10 +1,13 @@
 """The paper's protocol over splits: choose C on the validation part, train on all training images, test once."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import FeatureParts
@@ -18,7 +21,7 @@ from transferbench.evaluation.metrics import (
     mean_average_precision,
 )
 from transferbench.evaluation.svm.objective import Targets
-from transferbench.evaluation.svm.solvers import Solver
+from transferbench.evaluation.svm.solvers import Prepared, Solver
 from transferbench.types import ClassLabels, Float64, Int64, Labels, MultiLabels, Score, Split
 
 
@@ -59,6 +62,35 @@ class SplitResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Piece:
+    """A finished split: all that need not be done again.
+
+    Parameters
+    ----------
+    C : float
+        Chosen.
+    validation : dict of float to float
+        Metric on the validation part, for every C.
+    machine : mapping of str to ndarray
+        As `Prepared.machine` gave it.
+    """
+
+    C: float
+    validation: dict[float, float]
+    machine: Mapping[str, NDArray[Any]]
+
+
+class Pieces(Protocol):
+    """Where finished splits are kept while an evaluation goes on."""
+
+    def get(self, split: int) -> Piece | None:
+        """Return a split that was finished before, by its position; None if it was not."""
+
+    def put(self, split: int, piece: Piece) -> None:
+        """Keep a split that is finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
     """All splits together.
 
@@ -85,6 +117,8 @@ def evaluate(
     Cs: Sequence[float],
     done: Callable[[], None],
     average_precision: AveragePrecision = "area",
+    pieces: Pieces | None = None,
+    shuffle_seed: int | None = None,
 ) -> Evaluation:
     """Evaluate features on a dataset.
 
@@ -99,11 +133,15 @@ def evaluate(
     solver : Solver
         Fits the SVMs.
     Cs : sequence of float
-        Ascending.
+        Ascending. A single one where splits have no validation images.
     done : callable
         Told after every split.
     average_precision : {"eleven_point", "area", "non_interpolated"}
         With several classes per image, the definition that comes first and chooses C.
+    pieces : Pieces, optional
+        Finished splits of an interrupted evaluation, and where to keep those of this one.
+    shuffle_seed : int, optional
+        Train, and choose C, on labels that belong to other images of the same part: a floor. The test is unchanged.
 
     Returns
     -------
@@ -120,14 +158,21 @@ def evaluate(
     Simonyan & Zisserman (2015), Appendix B.
     """
     judge = _Judge.of(labels, average_precision)
-    targets = [(_targets(labels, s, s.fit, "fit on"), _targets(labels, s, s.train, "train on")) for s in splits]
+    shown = [labels if shuffle_seed is None else shuffled(labels, split, shuffle_seed) for split in splits]
+    for known, split in zip(shown, splits, strict=True):  # before hours of fitting
+        _targets(known, split, split.fit, "fit on")
     prepared = solver.prepare(features, splits)
     chosen: list[tuple[float, dict[float, float]]] = []
     for number, split in enumerate(splits):
-        by_C = prepared.path(number, targets[number][0], Cs)
-        validation = {C: judge.value(split.validation, scores) for C, scores in zip(Cs, by_C, strict=True)}
-        C = choose_C(validation)
-        prepared.train(number, targets[number][1], C)
+        piece = None if pieces is None else pieces.get(number)
+        if piece is None:
+            watching = judge if shuffle_seed is None else _Judge.of(shown[number], average_precision)
+            C, validation = _fit(prepared, number, split, shown[number], Cs, watching)
+            if pieces is not None:
+                pieces.put(number, Piece(C=C, validation=validation, machine=prepared.machine(number)))
+        else:
+            C, validation = piece.C, piece.validation
+            prepared.restore(number, piece.machine)
         chosen.append((C, validation))
         done()
     results = [
@@ -201,14 +246,51 @@ def predict(
         If a class lacks positive or negative training images, or images to choose C on.
     """
     judge = _Judge.of(labels, average_precision)
-    targets = _targets(labels, split, split.fit, "fit on"), _targets(labels, split, split.train, "train on")
     prepared = solver.prepare(features, [split])
-    by_C = prepared.path(0, targets[0], Cs)
-    validation = {C: judge.value(split.validation, scores) for C, scores in zip(Cs, by_C, strict=True)}
-    C = choose_C(validation)
-    prepared.train(0, targets[1], C)
+    C, validation = _fit(prepared, 0, split, labels, Cs, judge)
     (scores,) = prepared.test_scores()
     return Prediction(split=split, C=C, validation=validation, scores=scores)
+
+
+def _fit(
+    prepared: Prepared, number: int, split: Split, labels: Labels, Cs: Sequence[float], judge: "_Judge"
+) -> tuple[float, dict[float, float]]:
+    """Choose C on the validation images, if there are any, and train on all."""
+    validation: dict[float, float] = {}
+    if split.validation:
+        by_C = prepared.path(number, _targets(labels, split, split.fit, "fit on"), Cs)
+        validation = {C: judge.value(split.validation, scores) for C, scores in zip(Cs, by_C, strict=True)}
+        C = choose_C(validation)
+    else:
+        (C,) = Cs
+    prepared.train(number, _targets(labels, split, split.train, "train on"), C)
+    return C, validation
+
+
+def shuffled(labels: Labels, split: Split, seed: int) -> Labels:
+    """Give training images each other's labels, within the images to fit on and within those to choose C on.
+
+    Parameters
+    ----------
+    labels : ClassLabels or MultiLabels
+        Of all images.
+    split : Split
+        Its test images keep theirs.
+    seed : int
+        Images are ranked by a hash of it and their id, as splits are: the same on every machine.
+
+    Returns
+    -------
+    ClassLabels or MultiLabels
+        Every part has as many images of every class as before.
+    """
+    changed: dict[str, Any] = {}
+    for ids in (split.fit, split.validation):
+        order = sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{split.name}/{i}".encode()).digest())
+        changed |= {mine: labels.by_id[other] for mine, other in zip(ids, order, strict=True)}
+    if isinstance(labels, ClassLabels):
+        return replace(labels, by_id=labels.by_id | changed)
+    return replace(labels, by_id=labels.by_id | changed)
 
 
 def choose_C(validation: dict[float, float]) -> float:

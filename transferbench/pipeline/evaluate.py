@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from transferbench.cache.block import Block
 from transferbench.cache.shard import ROWS_PER_SHARD
 from transferbench.data import Dataset
 from transferbench.data.people import image_of
+from transferbench.data.splits import low_shot_splits
 from transferbench.data.survey import some
 from transferbench.errors import CacheError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
@@ -23,6 +24,7 @@ from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.pipeline.official import entry_of, official_split
+from transferbench.pipeline.pieces import StoredPieces, folder_of, forget
 from transferbench.pipeline.plan import PRETRAINED, REGION_WORDS, Variant, blocks, variants
 from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.pipeline.stage import Stage, timed
@@ -45,6 +47,25 @@ EVALUATION_VERSION = 1
 """Raised when a change of the evaluation code changes a score."""
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One division of the training images, and the values of C to try on it.
+
+    Parameters
+    ----------
+    train_per_class : int or None
+        Where a recipe asks for few images: how many of every class.
+    splits : tuple of Split
+        To evaluate.
+    Cs : tuple of float
+        Ascending; a single one where there are no validation images.
+    """
+
+    train_per_class: int | None
+    splits: tuple[Split, ...]
+    Cs: tuple[float, ...]
+
+
 def evaluate_recipe(
     asked: str,
     recipe: Recipe,
@@ -53,7 +74,9 @@ def evaluate_recipe(
     *,
     progress: Progress,
     before: Sequence[Stage] = (),
-    solver: SolverName = "auto",
+    solver: SolverName | Solver = "auto",
+    reuse_any: bool = False,
+    options: str = "",
 ) -> tuple[Path, Stage]:
     """Evaluate a recipe from cached descriptors, unless a result of the same inputs is stored.
 
@@ -71,8 +94,12 @@ def evaluate_recipe(
         Told what happens.
     before : sequence of Stage
         What the same command did already; recorded in the result.
-    solver : {"auto", "gram", "rows", "liblinear"}
-        How the SVMs are fitted; see `make_solver`.
+    solver : {"auto", "gram", "rows", "liblinear"} or Solver
+        How the SVMs are fitted; see `make_solver`. A solver that other recipes of the same command use as well.
+    reuse_any : bool
+        Whether a result of the same inputs under another recipe's name will do.
+    options : str
+        What else the user wrote, for commands that a message names; begins with a blank.
 
     Returns
     -------
@@ -84,26 +111,33 @@ def evaluate_recipe(
     CacheError
         If descriptors are missing (the message gives the command that makes them) or damaged.
     """
-    name = Path(asked).stem
+    name = name_of(asked)
     with timed(f"evaluate {name}") as stage:
         layout = variants(recipe, dataset, home)
-        _require(asked, layout)
+        _require(asked, layout, options)
         dataset = _without_skipped(layout, dataset, progress)
-        machine = make_solver(solver, recipe.svm.loss, GramStore(home.grams))
+        store = GramStore(home.grams)
+        machine = make_solver(solver, recipe.svm.loss, store) if isinstance(solver, str) else solver
         splits, official = dataset.splits(), official_split(dataset)
-        inputs = _inputs_sha256(recipe, layout, dataset, splits, official, machine)
-        folder = find_equal(home.results, name, inputs)
+        rounds = _rounds(recipe, dataset, splits)
+        inputs = _inputs_sha256(recipe, layout, dataset, rounds, official, machine)
+        folder = find_equal(home.results, None if reuse_any else name, inputs)
         if folder is not None:
             stage.reused = True
             progress.say(f"reused: result {folder}")
             return folder, stage
-        with progress.task(f"evaluating {name}", len(layout) * len(splits) + (official is not None)) as task:
-            found = [_evaluate(variant, recipe, dataset, splits, machine, task) for variant in layout]
+        lines = [(variant, a_round) for variant in layout for a_round in rounds]
+        unfinished = folder_of(home.results, inputs)
+        with progress.task(f"evaluating {name}", len(lines) * len(splits) + (official is not None)) as task:
+            found = [
+                _evaluate(variant, a_round, recipe, dataset, machine, task, StoredPieces(unfinished, number))
+                for number, (variant, a_round) in enumerate(lines)
+            ]
             predicted = None if official is None else _predict(layout[0], recipe, dataset, official, machine, task)
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
     kept = _test_scores([evaluation for _, evaluation in found], dataset)
     scores, statistics = with_intervals(
-        [_variant_score(variant, *of_variant) for variant, of_variant in zip(layout, found, strict=True)],
+        [_variant_score(*line, *of_line) for line, of_line in zip(lines, found, strict=True)],
         kept,
         _metric(dataset),
     )
@@ -113,8 +147,25 @@ def evaluate_recipe(
         result = result.model_copy(update={"entry": entry_of(predicted, dataset)})
         kept.append(SplitScores.of(0, OFFICIAL, predicted.split.test, None, predicted.scores))
     folder = save_result(home.results, result, kept)
+    forget(unfinished)
     progress.say(f"wrote {folder}")
     return folder, stage
+
+
+def name_of(asked: str) -> str:
+    """Return the name under which a recipe's results are kept.
+
+    Parameters
+    ----------
+    asked : str
+        A shipped name, a path, or the name of a combination of settings.
+
+    Returns
+    -------
+    str
+        Of a path its stem.
+    """
+    return Path(asked).stem if asked.endswith((".yaml", ".yml")) else Path(asked).name
 
 
 def _without_skipped(layout: tuple[Variant, ...], dataset: Dataset, progress: Progress) -> Dataset:
@@ -141,14 +192,15 @@ def missing_blocks(layout: Sequence[Variant]) -> list[Block]:
     return [block for block in blocks(tuple(layout)) if not block.is_complete()]
 
 
-def _require(asked: str, layout: Sequence[Variant]) -> None:
+def _require(asked: str, layout: Sequence[Variant], options: str) -> None:
     missing = missing_blocks(layout)
     if missing:
         wanted = "\n".join(f"    {block.spec.net}, {block.spec.short_side_px} px ({block.folder})" for block in missing)
         name = shlex.quote(asked)
         msg = (
             f"{len(missing)} block(s) of descriptors are missing:\n{wanted}\n"
-            f"  Run: tb extract --recipe {name}\n  Or let it be done: tb evaluate --recipe {name} --extract"
+            f"  Run: tb extract --recipe {name}{options}\n"
+            f"  Or let it be done: tb evaluate --recipe {name}{options} --extract"
         )
         raise CacheError(msg)
 
@@ -157,7 +209,7 @@ def _inputs_sha256(
     recipe: Recipe,
     layout: tuple[Variant, ...],
     dataset: Dataset,
-    splits: Sequence[Split],
+    rounds: Sequence[Round],
     official: Split | None,
     solver: Solver,
 ) -> str:
@@ -169,26 +221,49 @@ def _inputs_sha256(
             [variant.name, [[block.spec.key() for block in part.blocks] for part in variant.parts]]
             for variant in layout
         ],
-        "splits": [split.sha256 for split in splits],
+        "splits": [split.sha256 for a_round in rounds for split in a_round.splits],
         "labels": sha256_of([dataset.labels.classes, dataset.labels.by_id]),
         "solver": solver.name,
         "evaluation_version": EVALUATION_VERSION,
     }
-    return sha256_of(inputs if official is None else inputs | {"official": official.sha256})
+    if official is not None:
+        inputs["official"] = official.sha256
+    if recipe.low_shot is not None:
+        inputs["low_shot"] = to_dict(recipe.low_shot)
+    if seeds := [variant.shuffle_seed for variant in layout if variant.shuffle_seed is not None]:
+        inputs["shuffle_seeds"] = seeds
+    return sha256_of(inputs)
+
+
+def _rounds(recipe: Recipe, dataset: Dataset, splits: Sequence[Split]) -> list[Round]:
+    """List what is done with every variant: the splits as they are, or with every number of training images."""
+    if recipe.low_shot is None:
+        return [Round(None, tuple(splits), recipe.svm.C)]
+    fixed = (recipe.low_shot.C_without_validation,)
+    counted = [(n, low_shot_splits(dataset.record, dataset.labels, splits, n)) for n in recipe.low_shot.train_per_class]
+    return [Round(n, few, recipe.svm.C if few[0].validation else fixed) for n, few in counted]
 
 
 def _evaluate(
-    variant: Variant, recipe: Recipe, dataset: Dataset, splits: Sequence[Split], solver: Solver, task: Task
+    variant: Variant,
+    a_round: Round,
+    recipe: Recipe,
+    dataset: Dataset,
+    solver: Solver,
+    task: Task,
+    pieces: StoredPieces,
 ) -> tuple[int, Evaluation]:
     features = _features(variant, recipe, dataset)
     found = evaluate(
         features,
         dataset.labels,
-        splits,
+        a_round.splits,
         solver,
-        recipe.svm.C,
+        a_round.Cs,
         done=partial(task.advance, note=variant.name),
         average_precision=dataset.record.average_precision or "area",
+        pieces=pieces,
+        shuffle_seed=variant.shuffle_seed,
     )
     return features.dimensions, found
 
@@ -231,7 +306,7 @@ def _source(block: Block, dataset: Dataset) -> Source:
     return shared(source, dataset.ids, whose, ROWS_PER_SHARD)
 
 
-def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> VariantScore:
+def _variant_score(variant: Variant, a_round: Round, dimensions: int, found: Evaluation) -> VariantScore:
     specs = [part.blocks[0].spec for part in variant.parts]
     nets = " & ".join(f"net {spec.net.name}" for spec in specs if spec.region == specs[0].region)
     regions = " and ".join(dict.fromkeys(spec.region for spec in specs))
@@ -239,13 +314,15 @@ def _variant_score(variant: Variant, dimensions: int, found: Evaluation) -> Vari
     # A recipe may ask for random weights itself; then its own line must not call them pretrained.
     own = "random weights" if all(part.is_random for part in variant.parts) else variant.name
     title = f"{own}, {nets}{shown}" if variant.name == PRETRAINED else variant.name
+    few = "" if a_round.train_per_class is None else f", {a_round.train_per_class} per class"
     return VariantScore(
         name=variant.name,
-        title=title,
+        title=title + few,
         dimensions=dimensions,
         mean=found.mean,
         std=found.std,
         splits=tuple(_split_score(s) for s in found.splits),
+        train_per_class=a_round.train_per_class,
     )
 
 

@@ -17,6 +17,7 @@ from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
+from transferbench.pipeline.floors import with_floors
 from transferbench.pipeline.meter import Meter
 from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, variants
 from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
@@ -76,7 +77,13 @@ def extract_recipe(
 
 
 def parts_of_recipe(
-    name: str, home: Home, data: DataOptions = WHOLE, *, find: Find = choose, drawn: Draw = draw
+    name: str,
+    home: Home,
+    data: DataOptions = WHOLE,
+    floors: str | None = None,
+    *,
+    find: Find = choose,
+    drawn: Draw = draw,
 ) -> tuple[Dataset, list[Part]]:
     """Lay out what ``tb extract --recipe`` means.
 
@@ -88,6 +95,8 @@ def parts_of_recipe(
         The work folder.
     data : DataOptions
         Where the images are, and how many are wanted.
+    floors : str, optional
+        Kinds of floors with commas between them, beside those of the recipe.
     find, drawn : callable
         As for `variants`.
 
@@ -96,7 +105,7 @@ def parts_of_recipe(
     tuple of Dataset and list of Part
         What to look at, and the nets to look with.
     """
-    recipe = load(name, Recipe)
+    recipe = with_floors(load(name, Recipe), floors)
     dataset = target(recipe.dataset, home, data)
     return dataset, all_parts(variants(recipe, dataset, home, find=find, drawn=drawn))
 

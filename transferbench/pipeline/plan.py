@@ -10,7 +10,7 @@ from transferbench.errors import WeightsError
 from transferbench.home import Home
 from transferbench.nets.vgg import LAYERS
 from transferbench.pipeline.weights import ChosenWeights, choose, draw
-from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe
+from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe, ShuffledLabelsFloor
 from transferbench.types import N_POOLINGS, DescriptorSpec, NetSpec, Preprocessing, Region, Scales
 
 PRETRAINED = "pretrained"
@@ -66,13 +66,16 @@ class Variant:
     Parameters
     ----------
     name : str
-        ``pretrained``, ``random weights`` or ``raw pixels``.
+        ``pretrained``, ``random weights``, ``shuffled labels`` or ``raw pixels``.
     parts : tuple of Part
         Whose features are put side by side.
+    shuffle_seed : int, optional
+        Of the floor that is trained on shuffled labels.
     """
 
     name: str
     parts: tuple[Part, ...]
+    shuffle_seed: int | None = None
 
 
 def variants(
@@ -122,6 +125,8 @@ def variants(
             case RandomWeightsFloor():
                 random = [drawn(w.header.net, w.header.preprocessing, floor.seed, home) for w in chosen]
                 result.append(Variant(name="random weights", parts=laid_out(random)))
+            case ShuffledLabelsFloor():
+                result.append(Variant(name="shuffled labels", parts=result[0].parts, shuffle_seed=floor.seed))
             case RawPixelsFloor():
                 parts = tuple(_pixels(floor.side, dataset, home, options.flip, region) for region in options.regions)
                 result.append(Variant(name="raw pixels", parts=parts))
@@ -141,7 +146,8 @@ def all_parts(layout: tuple[Variant, ...]) -> list[Part]:
     list of Part
         In order of variant.
     """
-    return [part for variant in layout for part in variant.parts]
+    # Shuffled labels need no descriptors of their own.
+    return [part for variant in layout if variant.shuffle_seed is None for part in variant.parts]
 
 
 def blocks(layout: tuple[Variant, ...]) -> Iterator[Block]:

@@ -45,6 +45,7 @@ class VariantScore(Document):
     std: float | None
     splits: tuple[SplitScore, ...]
     interval: tuple[float, float] | None = None
+    train_per_class: int | None = None
 
 
 class StatisticsRecord(Document):
@@ -193,15 +194,15 @@ def load_result(folder: Path) -> Result:
         raise ResultError(msg) from problem
 
 
-def find_equal(results: Path, recipe_name: str, inputs_sha256: str) -> Path | None:
+def find_equal(results: Path, recipe_name: str | None, inputs_sha256: str) -> Path | None:
     """Find a result that was computed from the same inputs.
 
     Parameters
     ----------
     results : Path
         The store.
-    recipe_name : str
-        Of the recipe.
+    recipe_name : str or None
+        Of the recipe; None for any.
     inputs_sha256 : str
         Hash of everything that decides the scores.
 

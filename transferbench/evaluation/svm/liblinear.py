@@ -1,7 +1,8 @@
 """The reference: scikit-learn's `LinearSVC`, one class and one value of C at a time."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -75,6 +76,14 @@ class LiblinearOnFeatures:
         self._tests[split] = self._scores(
             self._features.rows(here.train), targets, self._features.rows(here.test), [C]
         )[0]
+
+    def machine(self, split: int) -> dict[str, NDArray[Any]]:
+        """Return the test scores, which is all that is left to ask; see `Prepared.machine`."""
+        return {"scores": self._tests[split]}
+
+    def restore(self, split: int, machine: Mapping[str, NDArray[Any]]) -> None:
+        """Take test scores; see `Prepared.restore`."""
+        self._tests[split] = np.asarray(machine["scores"], dtype=np.float64)
 
     def test_scores(self) -> list[Float64]:
         """Score the test images; see `Prepared.test_scores`."""

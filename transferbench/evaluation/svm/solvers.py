@@ -1,9 +1,11 @@
 """What the protocol sees of the SVMs: one seam, with our solver and the reference behind it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.choice import Way, choose, memory_of_machine
@@ -29,6 +31,12 @@ class Prepared(Protocol):
 
     def train(self, split: int, targets: Targets, C: float) -> None:
         """Fit on `Split.train` with (n, K) targets, and remember."""
+
+    def machine(self, split: int) -> dict[str, NDArray[Any]]:
+        """Return what `train` has fitted, so that it can be kept and given back to `restore`."""
+
+    def restore(self, split: int, machine: Mapping[str, NDArray[Any]]) -> None:
+        """Take what an interrupted evaluation kept instead of fitting again: scores are the same to the last bit."""
 
     def test_scores(self) -> list[Float64]:
         """Return the (m, K) scores of every split's `Split.test` by what `train` has fitted."""
@@ -158,6 +166,15 @@ class DescentOnFeatures:
         warn_of_gaps(descent.gaps, descent.tolerance, f"C={C:g}, split {here.name}, all training images")
         self._machines[split] = (ids, descent.coefficients)
         self._found = {key: value for key, value in self._found.items() if key[0] != split}
+
+    def machine(self, split: int) -> dict[str, NDArray[Any]]:
+        """Return coefficients and whose they are; see `Prepared.machine`."""
+        ids, coefficients = self._machines[split]
+        return {"coefficients": coefficients, "ids": np.frombuffer(json.dumps(ids).encode(), dtype=np.uint8)}
+
+    def restore(self, split: int, machine: Mapping[str, NDArray[Any]]) -> None:
+        """Take coefficients; see `Prepared.restore`."""
+        self._machines[split] = (tuple(json.loads(machine["ids"].tobytes())), machine["coefficients"])
 
     def test_scores(self) -> list[Float64]:
         """Score all splits in one or two readings of the features; see `Prepared.test_scores`."""

@@ -1,0 +1,313 @@
+"""Several experiments in one command: recipes side by side, sweeps, floors on request, low-shot curves, and a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from transferbench.cli import main
+from transferbench.data import open_dataset
+from transferbench.data.splits import low_shot_splits
+from transferbench.errors import DatasetError, DocumentError
+from transferbench.evaluation.protocol import shuffled
+from transferbench.pipeline.floors import with_floors
+from transferbench.pipeline.sweep import combinations, swept_name
+from transferbench.recipe import Recipe, load
+from transferbench.reporting.test_scores import load_test_scores
+from transferbench.types import MultiLabels
+
+RECIPE = """# A very slim random net.
+version: 1
+dataset: digits
+features:
+  nets:
+    - {name: A, width: 0.03125, crop: 32, weights: {kind: random, seed: 3}}
+  scales: [32, 48]
+  flip: true
+aggregate: {kind: stack, l2: both}
+svm:
+  loss: squared_hinge
+  C: [1.0, 10.0]
+  selection: validation
+MORE
+claims: null
+"""
+LOW_SHOT = "low_shot: {train_per_class: [1, 2, 10], C_without_validation: 1.0}"
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    """The command line in this process, in a work folder with the descriptors of two scales."""
+    folder = tmp_path_factory.mktemp("many")
+    for name, more in (("quick", ""), ("shots", LOW_SHOT)):
+        (folder / f"{name}.yaml").write_text(RECIPE.replace("MORE", more))
+    runner = CliRunner(env={"TB_HOME": str(folder / "home")})
+
+    def run(*arguments):
+        texts = [str(folder / a) if str(a).endswith(".yaml") else str(a) for a in arguments]
+        done = runner.invoke(main, texts)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    run.folder = folder
+    assert run("extract", "--recipe", "quick.yaml").exit_code == 0
+    return run
+
+
+def results(call, name):
+    found = sorted((call.folder / "home" / "results" / name).glob("*/result.json"), key=lambda p: p.stat().st_mtime)
+    return [json.loads(path.read_text()) for path in found]
+
+
+def test_several_recipes_are_told_in_one_table(call):
+    done = call("evaluate", "--recipe", "quick.yaml", "--recipe", "shots.yaml", "--json")
+    assert done.exit_code == 0
+    first, second = json.loads(done.stdout)
+    (stored,) = results(call, "quick")
+    assert first["value"] == stored["scores"][0]["mean"]
+    assert first["interval"] == stored["scores"][0]["interval"]
+    assert first["interval"][0] < first["value"] < first["interval"][1]
+    assert second["name"].endswith("shots.yaml")
+    table = call("evaluate", "--recipe", "quick.yaml", "--recipe", "shots.yaml").stdout
+    assert "95% interval" in table.splitlines()[0]
+    assert len(table.splitlines()) == 4
+
+
+def test_a_recipe_that_lacks_something_does_not_stop_the_others(call):
+    lacking = call.folder / "lacking.yaml"
+    lacking.write_text(RECIPE.replace("MORE", "").replace("[32, 48]", "[64]"))
+    done = call("evaluate", "--recipe", "quick.yaml", "--recipe", "lacking.yaml")
+    assert done.exit_code == 1
+    assert "missing" in done.stdout
+    assert f"  tb extract --recipe {lacking}" in done.stderr
+    assert "1 of 2 experiments lack weights or descriptors" in done.stderr
+
+
+def test_all_recipes_of_a_dataset_are_meant_by_its_name(call):
+    done = call("evaluate", "--all", "digits")
+    assert done.exit_code == 1
+    assert "2 of 2 experiments lack" in done.stderr
+    assert "tb pretrain --recipe digits_a" in done.stderr
+    assert call("evaluate").exit_code == 2
+
+
+def test_a_sweep_walks_every_combination_without_looking_at_an_image(call, monkeypatch):
+    monkeypatch.setattr("transferbench.data.digits.Digits.image", lambda *_: pytest.fail("an image was opened"))
+    done = call("sweep", "quick.yaml", "--set", "aggregate=stack,average,max", "--set", "scales=32,32+48", "--json")
+    assert done.exit_code == 0
+    rows = json.loads(done.stdout)
+    assert [row["name"] for row in rows] == [
+        f"quick~aggregate={how}~scales={scales}" for how in ("stack", "average", "max") for scales in ("32", "32+48")
+    ]
+    assert [row["dimensions"] for row in rows] == [128, 256, 128, 128, 128, 128]
+    # One scale is the same whatever is done with several.
+    assert rows[0]["value"] == rows[2]["value"] == rows[4]["value"]
+    # What the recipe itself has done is not done again.
+    call("evaluate", "--recipe", "quick.yaml")
+    assert (
+        not results(call, "quick~aggregate=stack~scales=32+48")
+        or rows[1]["value"] == results(call, "quick")[0]["scores"][0]["mean"]
+    )
+
+
+def test_a_sweep_names_the_command_that_makes_what_is_missing(call):
+    done = call("sweep", "quick.yaml", "--set", "scales=32,64")
+    assert done.exit_code == 1
+    assert f"tb sweep {call.folder / 'quick.yaml'} --set=scales=32,64 --extract" in done.stderr
+    assert done.stdout.count("missing") == 1
+
+
+def test_missing_descriptors_of_whole_nets_are_told_as_extract_commands(call, monkeypatch):
+    from transferbench.pipeline import many
+
+    recipe = load("caltech256_stack_de", Recipe)
+    part = type("Part", (), {})
+    incomplete = type("Block", (), {"is_complete": lambda self: False})
+
+    def block(side):
+        one = incomplete()
+        one.spec = type("Spec", (), {"short_side_px": side})
+        return one
+
+    own = type("Variant", (), {"name": "pretrained", "shuffle_seed": None})()
+    own.parts = []
+    for _ in "DE":
+        one = part()
+        one.blocks = [block(side) for side in (256, 384, 512)]
+        own.parts.append(one)
+    from transferbench.pipeline.datasets import DataOptions
+
+    assert many._commands("whole", recipe, [own], DataOptions(limit=5)) == (
+        "tb extract --dataset caltech256 --net D --weights default --scales 256,384,512 --limit 5",
+        "tb extract --dataset caltech256 --net E --weights default --scales 256,384,512 --limit 5",
+    )
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    (["scalez=1"], "unknown setting 'scalez'. Did you mean 'scales'"),
+    (["scales=32", "scales=48"], "names a setting twice"),
+    (["scales="], "write KEY=VALUE,VALUE"),
+    (["scales=48+32"], "must ascend"),
+    (["aggregate=mean"], "makes no valid recipe"),
+    (["flip=maybe"], "makes no valid recipe"),
+    (["regions=box+image"], "makes no valid recipe"),
+])  # fmt: skip
+def test_a_wrong_setting_is_named(asked, told):
+    with pytest.raises(DocumentError, match=told):
+        combinations(load("digits_stack", Recipe), asked)
+
+
+def test_every_setting_changes_its_field():
+    asked = [
+        "nets=D,D+E",
+        "l2=global",
+        "layer=fc6",
+        "flip=false",
+        "regions=image+box",
+        "loss=hinge",
+        "weights=random:4",
+    ]
+    found = combinations(load("voc2012_action_image", Recipe), [*asked, "scales=256..512"])
+    one, two = found.values()
+    assert [net.name for net in two.features.nets] == ["D", "E"]
+    assert {net.layer for net in two.features.nets} == {"fc6"}
+    assert {net.weights.seed for net in two.features.nets} == {4}
+    assert (one.aggregate.l2, one.features.flip, one.svm.loss) == ("global", False, "hinge")
+    assert one.features.regions == ("image", "box")
+    assert one.features.scales == (256, 384, 512)
+    assert one.claims is None
+    assert swept_name("x", next(iter(found))).startswith("x~nets=D~l2=global~layer=fc6~")
+
+
+def test_low_shot_splits_lie_inside_each_other_and_share_their_test_images():
+    dataset = open_dataset("digits")
+    whole = dataset.splits()
+    by_count = {n: low_shot_splits(dataset.record, dataset.labels, whole, n) for n in (1, 2, 5, 10)}
+    for number, split in enumerate(whole):
+        smaller: set[str] = set()
+        for n, splits in by_count.items():
+            mine = splits[number]
+            assert mine.test == split.test
+            assert smaller < set(mine.train) <= set(split.train)
+            assert not set(mine.fit) & set(mine.validation)
+            assert (np.bincount(dataset.labels.of(mine.train)) == n).all()
+            assert len(mine.validation) == 10 * (0 if n == 1 else max(1, round(0.2 * n)))
+            smaller = set(mine.train)
+        assert by_count[10][number].sha256 == split.sha256
+    with pytest.raises(DatasetError, match="has 10 training images in split 1 of 3, and low_shot asks for 11"):
+        low_shot_splits(dataset.record, dataset.labels, whole, 11)
+    several = MultiLabels(classes=("a", "b"), by_id=dict.fromkeys(dataset.ids, (1, -1)))
+    with pytest.raises(DatasetError, match="needs one label per image"):
+        low_shot_splits(dataset.record, several, whole, 1)
+
+
+def test_a_low_shot_curve_ends_at_the_whole_protocol(call):
+    assert call("evaluate", "--recipe", "quick.yaml", "--recipe", "shots.yaml").exit_code == 0
+    whole, curve = results(call, "quick")[0], results(call, "shots")[0]
+    assert [score["train_per_class"] for score in curve["scores"]] == [1, 2, 10]
+    assert curve["scores"][-1]["mean"] == whole["scores"][0]["mean"]
+    assert [score["title"].rpartition(", ")[2] for score in curve["scores"]] == [
+        "1 per class",
+        "2 per class",
+        "10 per class",
+    ]
+    first = curve["scores"][0]["splits"][0]
+    assert (first["C"], first["n_fit"], first["n_validation"], first["validation"]) == (1.0, 10, 0, [])
+
+
+def test_floors_come_on_request_and_shuffled_labels_teach_nothing(call):
+    done = call("evaluate", "--recipe", "quick.yaml", "--floor", "shuffled_labels,raw_pixels", "--extract", "--json")
+    assert done.exit_code == 0
+    scores = {score["name"]: score for score in json.loads(done.stdout)["scores"]}
+    assert list(scores) == ["pretrained", "shuffled labels", "raw pixels"]
+    assert abs(scores["shuffled labels"]["mean"] - 0.1) < 0.06
+    assert scores["raw pixels"]["mean"] > 0.5
+    assert len(json.loads(done.stdout)["blocks"]) == 3
+    with pytest.raises(DocumentError, match="unknown floor 'raw_pixel'. Did you mean 'raw_pixels'"):
+        with_floors(load("digits_stack", Recipe), "raw_pixel")
+    assert with_floors(load("digits_stack", Recipe), "raw_pixels") == load("digits_stack", Recipe)
+
+
+def test_shuffling_keeps_the_number_of_images_of_every_class_in_every_part():
+    dataset = open_dataset("digits")
+    split = dataset.splits()[0]
+    mixed = shuffled(dataset.labels, split, 0)
+    for ids in (split.fit, split.validation):
+        assert sorted(mixed.of(ids)) == sorted(dataset.labels.of(ids))
+        assert (mixed.of(ids) != dataset.labels.of(ids)).mean() > 0.5
+    assert (mixed.of(split.test) == dataset.labels.of(split.test)).all()
+
+
+KILLED = """
+import os, signal, sys
+from transferbench.cli import main
+from transferbench.pipeline.pieces import StoredPieces
+keep, kept = StoredPieces.put, []
+def put(self, split, piece):
+    keep(self, split, piece)
+    kept.append(split)
+    if len(kept) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+StoredPieces.put = put
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("solver", ["auto", "liblinear"])
+def test_a_killed_evaluation_goes_on_with_the_split_it_was_at(call, monkeypatch, solver):
+    recipe = call.folder / f"killed-{solver}.yaml"
+    recipe.write_text(RECIPE.replace("MORE", ""))
+    words = ["evaluate", "--recipe", str(recipe), "--solver", solver]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], env={**os.environ, "TB_HOME": str(call.folder / "home")}, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    unfinished = call.folder / "home" / "results" / ".unfinished"
+    assert len(list(unfinished.glob("*/*.npz"))) == 2
+    from transferbench.evaluation import protocol
+
+    fitted = []
+    fit = protocol._fit
+    monkeypatch.setattr(protocol, "_fit", lambda *given: fitted.append(given[1]) or fit(*given))
+    assert call(*words).exit_code == 0
+    assert fitted == [2]
+    assert not unfinished.exists()
+    (resumed,) = results(call, recipe.stem)
+    # An evaluation that nobody interrupted gives the same bytes.
+    again = call.folder / f"unbroken-{solver}.yaml"
+    again.write_text(RECIPE.replace("MORE", ""))
+    assert call("evaluate", "--recipe", again, "--solver", solver).exit_code == 0
+    (unbroken,) = results(call, again.stem)
+    if solver == "auto":  # LIBLINEAR draws from one stream for all threads, so no two of its runs are the same
+        assert resumed["test_scores_sha256"] == unbroken["test_scores_sha256"]
+        assert resumed["scores"] == unbroken["scores"]
+    assert resumed["scores"][0]["mean"] == pytest.approx(unbroken["scores"][0]["mean"], abs=5e-3)
+
+
+def test_a_damaged_piece_is_computed_again(call):
+    from transferbench.evaluation.protocol import Piece
+    from transferbench.pipeline.pieces import StoredPieces
+
+    pieces = StoredPieces(call.folder / "pieces", 0)
+    assert pieces.get(0) is None
+    pieces.put(0, Piece(C=1.0, validation={0.1: 0.5, 1.0: 0.7}, machine={"scores": np.eye(3)}))
+    back = pieces.get(0)
+    assert (back.C, back.validation) == (1.0, {0.1: 0.5, 1.0: 0.7})
+    assert (back.machine["scores"] == np.eye(3)).all()
+    path = next((call.folder / "pieces").iterdir())
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert pieces.get(0) is None
+
+
+def test_test_scores_of_a_curve_are_kept_line_by_line(call):
+    call("evaluate", "--recipe", "quick.yaml", "--recipe", "shots.yaml")
+    (folder,) = (call.folder / "home" / "results" / "shots").iterdir()
+    kept = load_test_scores(folder, json.loads((folder / "result.json").read_text())["test_scores_sha256"])
+    assert [(one.variant, one.split) for one in kept] == [(v, f"{n} of 3") for v in range(3) for n in (1, 2, 3)]

@@ -1,0 +1,79 @@
+"""`tb sweep`."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transferbench.cli.evaluate import print_outcomes
+from transferbench.cli.options import (
+    bad_image_option,
+    data_options,
+    device_option,
+    home_option,
+    json_option,
+    solver_option,
+)
+from transferbench.cli.terminal import progress
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE,VALUE",
+    help="What to vary: aggregate, l2, scales, nets, weights, layer, flip, regions or loss. Values are divided by "
+    "commas; the parts of one value are joined by +, as in scales=256,384+512 or nets=D,D+E.",
+)
+@click.option("--extract", "with_extraction", is_flag=True, help="Extract missing descriptors first.")
+@solver_option
+@data_options
+@device_option
+@bad_image_option
+@home_option
+@json_option
+def sweep(
+    recipe: str,
+    settings: tuple[str, ...],
+    with_extraction: bool,
+    solver: Any,
+    data_dir: Path | None,
+    limit: int | None,
+    device: str,
+    on_bad_image: Any,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Evaluate every combination of settings of a recipe.
+
+    Aggregation works on cached descriptors, so no image is looked at again: combinations whose descriptors are there
+    are evaluated, for the others the commands that extract them are named. RECIPE is a shipped name or the path of a
+    YAML file; every combination is a result of its own, named after what was set.
+
+    \b
+    Example:
+      tb sweep digits_stack --set aggregate=stack,average,max --set scales=64,96+128
+    """
+    from transferbench.home import Home
+    from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.evaluate import name_of
+    from transferbench.pipeline.many import Extraction, evaluate_many
+    from transferbench.pipeline.sweep import combinations, swept_name
+    from transferbench.recipe import Recipe, load
+
+    place, bars = Home.at(home), progress()
+    combined = combinations(load(recipe, Recipe), settings)
+    outcomes = evaluate_many(
+        {swept_name(name_of(recipe), chosen): changed for chosen, changed in combined.items()},
+        place,
+        progress=bars,
+        data=DataOptions(data_dir, limit, bars),
+        solver=solver,
+        extraction=Extraction(device, on_bad_image) if with_extraction else None,
+        again=shlex.join(["tb", "sweep", recipe, *(f"--set={text}" for text in settings), "--extract"]),
+    )
+    print_outcomes(outcomes, as_json=as_json, name="combination")

@@ -1,0 +1,141 @@
+"""Several results in one table: recipes side by side, or the combinations of a sweep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transferbench.data.record import published_row
+from transferbench.errors import CacheError
+from transferbench.pipeline.many import Outcome
+from transferbench.reporting.result import Result, load_result
+from transferbench.reporting.tables import percent
+from transferbench.types import PublishedRow
+
+HEAD = ("dimensions", "ours", "95% interval", "C per split", "reference", "difference")
+NUMBERS = HEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One experiment of several.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe or combination.
+    cells : tuple of str
+        Under `HEAD`.
+    plain : dict
+        The same and more, for JSON.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+    plain: dict[str, Any]
+
+
+def lines_of(outcomes: Sequence[Outcome]) -> list[Line]:
+    """Tell several experiments in a line each.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        As `evaluate_many` returned them.
+
+    Returns
+    -------
+    list of Line
+        In the same order; of a recipe with several rows of its own only the first.
+    """
+    return [_line(outcome) for outcome in outcomes]
+
+
+def require_all(outcomes: Sequence[Outcome]) -> None:
+    """Say what is missing.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        As `evaluate_many` returned them.
+
+    Raises
+    ------
+    CacheError
+        If anything is; the message gives every command that would make it, once.
+    """
+    commands = dict.fromkeys(command for outcome in outcomes for command in outcome.missing)
+    lacking = sum(outcome.folder is None for outcome in outcomes)
+    if lacking:
+        listed = "\n".join(f"  {command}" for command in commands)
+        msg = f"{lacking} of {len(outcomes)} experiments lack weights or descriptors. What makes them:\n{listed}"
+        raise CacheError(msg)
+
+
+def _line(outcome: Outcome) -> Line:
+    if outcome.folder is None:
+        plain: dict[str, Any] = {"name": outcome.name, "result": None, "missing": list(outcome.missing)}
+        return Line(outcome.name, ("", "missing", "", "", "", ""), plain)
+    result = load_result(outcome.folder)
+    first = result.scores[0]
+    row = claimed_row(result)
+    reference = "" if row is None else percent(row.value, row.spread)
+    difference = "" if row is None else f"{100 * (first.mean - row.value):+.1f}"
+    chosen = ", ".join(f"{split.C:g}" for split in first.splits)
+    cells = (
+        str(first.dimensions),
+        percent(first.mean, first.std),
+        shown(first.interval),
+        chosen,
+        reference,
+        difference,
+    )
+    return Line(outcome.name, cells, _plain(outcome, result, row))
+
+
+def claimed_row(result: Result) -> PublishedRow | None:
+    """Look up the published row that a result stands beside.
+
+    Parameters
+    ----------
+    result : Result
+        Of a recipe.
+
+    Returns
+    -------
+    PublishedRow or None
+        None for a recipe without a claim, and for a trial.
+    """
+    claims = result.recipe["claims"]
+    return None if claims is None or result.limit is not None else published_row(result.dataset, claims)
+
+
+def _plain(outcome: Outcome, result: Result, row: PublishedRow | None) -> dict[str, Any]:
+    first = result.scores[0]
+    return {
+        "name": outcome.name,
+        "result": str(outcome.folder),
+        "missing": [],
+        "metric": result.metric,
+        "value": first.mean,
+        "std": first.std,
+        "interval": first.interval,
+        "C": [split.C for split in first.splits],
+        "dimensions": first.dimensions,
+        "reference": None if row is None else row.value,
+    }
+
+
+def shown(interval: tuple[float, float] | None) -> str:
+    """Write an interval in per cent.
+
+    Parameters
+    ----------
+    interval : tuple of two floats or None
+        In [0, 1].
+
+    Returns
+    -------
+    str
+        For instance ``97.4 – 98.9``; empty for None.
+    """
+    return "" if interval is None else f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}"
