@@ -3,10 +3,17 @@
 Where no image meets or leaves its margin any more, a step lands on the optimum: five or six factors are enough.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from transferbench.evaluation.svm.compiled import compiled
 from transferbench.evaluation.svm.newton_kernels import search_line, slope_along, within
+from transferbench.types import Float64, Int64
+
+Matrix = NDArray[np.floating[Any]]
 
 ROUNDS = 30
 
@@ -51,42 +58,38 @@ def solve_refined(matrix, right, refinements):
 
 
 @compiled
-def finish_direct(gram, y, b, f, loss, ridge, tolerance, margin, widest, rounds):
-    """Minimise over the images within their margin, or not far beyond it; return how many they are, or -1.
+def near_margin(y, f, margin, widest):
+    """List the images within their margin, or beyond it by less than `margin`; if they are too many, only the nearest.
 
-    -1: more than `widest` within it, and nothing is done. Otherwise `b` is the solution, 0 for the other images and
-    nowhere of the wrong sign; `f` is what it was, and only told which images to begin with. Ends when the
-    next step would reduce the relative gap by less than `tolerance`.
+    Empty where more than `widest` are within it.
     """
-    n = y.shape[0]
-    index = np.empty(n, np.int64)
     if within(y, f, 0.0) > widest:
-        return -1
+        return np.empty(0, np.int64)
     while within(y, f, margin) > 2 * widest:
         margin *= 0.5
+    index = np.empty(y.shape[0], np.int64)
     m = 0
-    for i in range(n):
+    for i in range(y.shape[0]):
         if y[i] != 0 and y[i] * f[i] < 1.0 + margin:
             index[m] = i
             m += 1
-    small = np.empty((m, m), gram.dtype)
-    sign = np.empty(m, np.int8)
-    value = np.empty(m, np.float64)
-    score = np.empty(m, np.float64)
-    for p in range(m):
-        row = gram[index[p]]
-        for q in range(m):
-            small[p, q] = row[index[q]]
-        sign[p] = y[index[p]]
-        value[p] = b[index[p]]
-        score[p] = f[index[p]]
-    here = np.count_nonzero(b) == np.count_nonzero(value)
+    return index[:m]
+
+
+@compiled
+def solve_small(small, sign, value, score, loss, ridge, tolerance, here, rounds):
+    """Minimise over the images of a small Gram matrix; `value` and `score` become those of the solution.
+
+    `here` tells whether `score` belongs to `value`; otherwise it only says which images to begin with. Ends when the
+    next step would reduce the relative gap by less than `tolerance`.
+    """
+    m = sign.shape[0]
     chosen = np.empty(m, np.int64)
     before = np.zeros(m, np.bool_)
     target = np.empty(m, np.float64)
     step = np.empty(m, np.float64)
     gain = np.empty(m, np.float64)
-    refinements = 1 if gram.itemsize == 4 else 0
+    refinements = 1 if small.itemsize == 4 else 0
     whole = False
     for number in range(rounds):
         s = 0
@@ -100,7 +103,7 @@ def finish_direct(gram, y, b, f, loss, ridge, tolerance, margin, widest, rounds)
             before[p] = inside
         if same or s == 0:
             break
-        matrix = np.empty((s, s), gram.dtype)
+        matrix = np.empty((s, s), small.dtype)
         right = np.empty(s, np.float64)
         for u in range(s):
             row = small[chosen[u]]
@@ -134,8 +137,54 @@ def finish_direct(gram, y, b, f, loss, ridge, tolerance, margin, widest, rounds)
         if near:
             break
         whole = length == 1.0
-    b[:] = 0.0
-    for p in range(m):
-        if sign[p] * value[p] > 0.0:
-            b[index[p]] = value[p]
-    return m
+
+
+def finish_direct(
+    small_matrix: Callable[[Int64], Matrix],
+    sign: NDArray[np.int8],
+    b: Float64,
+    f: Float64,
+    constants: tuple[Float64, Float64],
+    tolerance: float,
+    margin: float,
+    widest: int,
+) -> bool:
+    """Minimise the squared hinge of one class on the images that matter to it.
+
+    Parameters
+    ----------
+    small_matrix : callable
+        Gives the Gram matrix of chosen images.
+    sign : ndarray of shape (n,), int8
+        +1, -1, or 0 where an image is left out.
+    b : ndarray of shape (n,), float64
+        Becomes the solution: 0 for images that do not matter, and nowhere of the wrong sign.
+    f : ndarray of shape (n,), float64
+        Scores, which say what images matter; not changed.
+    constants : tuple of two ndarrays of shape (2,)
+        `Costs.loss` and `Costs.ridge` of the class.
+    tolerance : float
+        Relative duality gap.
+    margin : float
+        Images beyond their margin by less than this take part.
+    widest : int
+        If more images than this are within their margin, nothing is done.
+
+    Returns
+    -------
+    bool
+        Whether something was done. Not so either where the matrix is not positive definite in its precision.
+    """
+    index = near_margin(sign, f, margin, widest)
+    if not len(index):
+        return False
+    values, scores = b[index], f[index]
+    here = np.count_nonzero(b) == np.count_nonzero(values)
+    signs = sign[index]
+    try:
+        solve_small(small_matrix(index), signs, values, scores, *constants, tolerance, here, ROUNDS)
+    except np.linalg.LinAlgError:  # C is too large for this precision
+        return False
+    b[:] = 0
+    b[index] = np.where(signs * values > 0, values, 0.0)
+    return True

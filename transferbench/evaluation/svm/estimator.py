@@ -1,6 +1,6 @@
 """`LinearSVM`: the solver as a scikit-learn classifier, for use without the rest of this program."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,10 +14,8 @@ from transferbench.evaluation.svm.choice import choose
 from transferbench.evaluation.svm.descent import MAX_ROUNDS, Descent, warn_of_gaps
 from transferbench.evaluation.svm.gram import gram_of_rows, working_type
 from transferbench.evaluation.svm.objective import Loss, one_vs_rest_weights
-from transferbench.evaluation.svm.operators import GramOperator, Matrix, RowsOperator
+from transferbench.evaluation.svm.operators import GramOperator, RowsOperator
 from transferbench.types import Float64
-
-_BLOCK = 256
 
 
 class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -117,11 +115,11 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
         weights = one_vs_rest_weights(signs, numbers, self.classes_, self.class_weight)
         choice = choose(rows.shape[0], rows.shape[1], len(machines))
         self.way_ = choice.reason
-        exact = _rows_operator(rows, self.intercept_scaling, np.dtype(np.float64))
+        exact = RowsOperator.of(rows, self.intercept_scaling, np.dtype(np.float64))
         operator = (
             GramOperator(gram_of_rows(rows, self.intercept_scaling))
             if choice.way == "gram"
-            else _rows_operator(rows, self.intercept_scaling, working_type(len(rows)))
+            else RowsOperator.of(rows, self.intercept_scaling, working_type(len(rows)))
         )
         descent = Descent(operator, signs, self.loss, weights, tolerance=self.tol, max_rounds=self.max_iter)
         descent.solve(self.C)
@@ -183,10 +181,3 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
         ]
         if problems:
             raise ValueError("; ".join(problems))
-
-
-def _rows_operator(rows: Matrix, bias: float, dtype: np.dtype[Any]) -> RowsOperator:
-    def blocks() -> Iterator[Any]:
-        return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
-
-    return RowsOperator(blocks, len(rows), bias, dtype)

@@ -214,8 +214,11 @@ class DescentOnFeatures:
         ids = tuple(i for i in self._features.ids if i in mine)
         blocks = _blocks_of(self._features, mine)
         if 4 * len(ids) * self._features.dimensions <= _ROWS_IN_MEMORY_PART * memory_of_machine():
-            kept = list(blocks())
-            return ids, RowsOperator(lambda: kept, len(ids), _BIAS, working_type(len(ids)))
+            kept, start = np.empty((len(ids), self._features.dimensions), np.float32), 0
+            for block in blocks():
+                kept[start : start + len(block)] = block
+                start += len(block)
+            return ids, RowsOperator.of(kept, _BIAS, working_type(len(ids)))
         return ids, RowsOperator(blocks, len(ids), _BIAS, working_type(len(ids)))
 
 
