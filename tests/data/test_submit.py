@@ -146,3 +146,16 @@ def test_what_is_no_entry_is_explained(voc2012, call, tmp_path):
     trial = call("submit", "voc2012", *place)
     assert (trial.code, "is a trial with up to 5 images" in trial.err) == (1, True)
     assert not list(tmp_path.rglob("*.tar.gz"))
+
+
+def test_people_of_a_photograph_that_was_left_out_make_no_entry(voc_action, call, tmp_path):
+    """A truncated photograph of two test people: both are left out of both regions, and the server wants all."""
+    photograph = voc_action.root / "JPEGImages" / "2010_003001.jpg"
+    photograph.write_bytes(photograph.read_bytes()[:-400])
+    path, place = recipe(tmp_path, "voc2012_action", ("image", "box")), ("--data-dir", voc_action.folder)
+    assert call("run", path, *place).code == 1
+    done = call("run", path, *place, "--on-bad-image", "skip", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["entry"]["n_test"] == 4
+    refused = call("submit", "voc2012_action", *place)
+    assert (refused.code, "other test entries than are there now, 2 differ" in refused.err) == (1, True)

@@ -52,6 +52,13 @@ def test_equal_scores_give_equal_bytes(tmp_path):
     assert len(digests) == 1
 
 
+def test_no_time_and_no_owner_is_written(tmp_path):
+    write_submission(tmp_path / "r.tar.gz", IMAGES, SCORES)
+    assert (tmp_path / "r.tar.gz").read_bytes()[4:8] == bytes(4)  # the time in the header of gzip
+    with tarfile.open(tmp_path / "r.tar.gz") as tar:
+        assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in tar} == {(0, 0, 0, "", "")}
+
+
 @pytest.mark.parametrize(
     ("name", "scores", "told"),
     [
