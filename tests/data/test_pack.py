@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -327,6 +328,31 @@ def test_a_pack_is_not_enlarged_for_a_training_but_original_files_in_it_may_be(m
     with pytest.raises(DatasetError, match=r"rescaled to a short side of 32 px; at 33 px they would be enlarged"):
         reading(small, 33)
     assert reading(kept, 48).ids  # the same as from the folder
+
+
+def test_a_run_on_a_pack_is_another_run_than_one_on_the_folder_and_says_so(made, ilsvrc, call):
+    small = (
+        "--recipe",
+        "digits_a",
+        "--dataset",
+        "ilsvrc2012",
+        "--width",
+        1 / 32,
+        "--epochs",
+        1,
+        "--workers",
+        0,
+        "--json",
+    )
+    runs = {}
+    for what, folder in (("folder", ilsvrc.folder), ("pack", made(short_side=40)[0])):
+        done = call("pretrain", *small, "--data-dir", folder)
+        assert done.code == 0, done.err
+        runs[what] = json.loads(done.out)["run"]
+    assert runs["pack"] != runs["folder"]
+    told = {what: json.loads(Path(run, "run.json").read_bytes())["pixels"] for what, run in runs.items()}
+    assert told["folder"] is None
+    assert (told["pack"]["kind"], told["pack"]["kept"]) == ("pack", 28)
 
 
 def test_ones_own_folder_can_be_packed(tmp_path, photo, call):
