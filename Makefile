@@ -38,7 +38,7 @@ test: $(INSTALLED) ## All tests that need neither a GPU nor the network
 	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 4 --dist worksteal
 
 test-faults: $(INSTALLED) ## The long versions of the crash, disk and bit-flip tests (about ten minutes)
-	TB_FAULTS=long $(BIN)/python -m pytest tests/faults
+	TB_FAULTS=long $(BIN)/python -m pytest tests/faults tests/training/test_members.py
 
 bench: $(INSTALLED) ## Measurements side by side, each with the machine it ran on
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
