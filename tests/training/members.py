@@ -57,7 +57,7 @@ def save_gradient(processes, folder, dropout):
 
     descent = Descent(Net(dropout), options(), execution(folder), processes)
     rows = np.arange(7)
-    parts = list(Blobs(9, 1).batches(parts_of_step(rows, processes, 2), 0))
+    parts = list(Blobs(9, 1).batches(parts_of_step(rows, processes, 2)[0], 0))
     found = descent.gradient(parts, len(rows), 0)
     if processes.first:
         np.savez(Path(folder) / f"{processes.world}.npz", **{name: value.numpy() for name, value in found.items()})
@@ -97,6 +97,6 @@ def run(processes, folder, die_at=None, number=signal.SIGKILL, save_every_steps=
             yield Task()
 
     carried = execution(Path(folder), save_every_steps=save_every_steps)
-    _, result = train(Net(), Blobs(44, 1), Blobs(20, 2), options(), carried, progress=Dying(), processes=processes)
+    _, result = train(Net(), Blobs(41, 1), Blobs(20, 2), options(), carried, progress=Dying(), processes=processes)
     if processes.first:
         torch.save(result.state_dict(), Path(folder) / "result.pt")

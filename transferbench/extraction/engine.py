@@ -38,7 +38,7 @@ def choose_device(asked: str) -> str:
     Returns
     -------
     str
-        ``auto`` gives a GPU if there is one: the first, or under torchrun one per process.
+        ``auto`` gives a GPU if there is one: the first, or under torchrun one per process, as ``cuda`` does.
 
     Raises
     ------
@@ -58,4 +58,6 @@ def choose_device(asked: str) -> str:
                 "the driver with nvidia-smi."
             )
             raise DeviceError(msg)
+        if asked == "cuda" and "LOCAL_RANK" in os.environ:
+            return f"cuda:{int(os.environ['LOCAL_RANK']) % n_devices}"
     return asked

@@ -76,19 +76,21 @@ class Descent:
         """The net that is measured and kept: the moving average where there is one."""
         return self._average.module if self._average is not None else self.net
 
-    def step(self, parts: Sequence[Batch], n_images: int, epoch: int, rate: float) -> Tensor:
+    def step(self, parts: Sequence[Batch], n_images: int, epoch: int, rate: float, *, counted: bool = True) -> Tensor:
         """Go one step down.
 
         Parameters
         ----------
         parts : sequence of Batch
-            This process's share, in parts that fit into memory; may be empty.
+            This process's share, in parts that fit into memory.
         n_images : int
             Of the whole step, over all processes.
         epoch : int
             From 0; decides the dropout masks.
         rate : float
             Learning rate.
+        counted : bool, default True
+            Whether the share counts, see `parts_of_step`.
 
         Returns
         -------
@@ -98,7 +100,7 @@ class Descent:
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         self._shared.train()
-        total = self._gradient(parts, n_images, epoch)
+        total = self._gradient(parts, n_images, epoch, 1.0 if counted else 0.0)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self._optimiser.zero_grad()
@@ -120,7 +122,7 @@ class Descent:
             By name of the parameter, averaged over all images of the step; without weight decay.
         """
         self._shared.train()
-        self._gradient(parts, n_images, epoch)
+        self._gradient(parts, n_images, epoch, 1.0)
         found = {n: p.grad.clone() for n, p in self.net.named_parameters() if p.grad is not None}
         self._optimiser.zero_grad()
         return found
@@ -155,17 +157,17 @@ class Descent:
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 
-    def _gradient(self, parts: Sequence[Batch], n_images: int, epoch: int) -> Tensor:
+    def _gradient(self, parts: Sequence[Batch], n_images: int, epoch: int, weight: float) -> Tensor:
         total = torch.zeros((), device=self._execution.device)
         for number, part in enumerate(parts):
             if number < len(parts) - 1:
                 with without_sum(self._shared):
-                    total += self._backward(part, n_images, epoch)
+                    total += self._backward(part, n_images, epoch, weight)
             else:
-                total += self._backward(part, n_images, epoch)
+                total += self._backward(part, n_images, epoch, weight)
         return total
 
-    def _backward(self, part: Batch, n_images: int, epoch: int) -> Tensor:
+    def _backward(self, part: Batch, n_images: int, epoch: int, weight: float) -> Tensor:
         device = self._execution.device
         crops, shifts, labels = (t.to(device, non_blocking=True) for t in (part.crops, part.shifts, part.labels))
         numbers = None
@@ -178,8 +180,8 @@ class Descent:
             )
         # Gradients are averaged over processes, whose shares may differ in size: each brings its part of the mean over
         # the whole step, times the number by which the average will divide.
-        self._scaler.scale(loss * (self._processes.world / n_images)).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        self._scaler.scale(loss * (weight * self._processes.world / n_images)).backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * weight
 
 
 def _groups(net: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:

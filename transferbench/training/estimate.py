@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from transferbench.errors import TrainingError
 from transferbench.training.batch import Batch
 from transferbench.training.descent import Descent
 from transferbench.training.options import Execution, TrainingOptions
@@ -44,6 +45,11 @@ def estimate(
     -------
     str
         A sentence for a person.
+
+    Raises
+    ------
+    TrainingError
+        If they do not fit into the device's memory.
     """
     share = -(-min(options.batch_size, n_images) // processes.world)
     n = min(share, execution.images_at_once or share)
@@ -54,12 +60,19 @@ def estimate(
         crops = torch.randint(0, 256, (n, side_px, side_px, 3), dtype=torch.uint8)
         batch = Batch(crops=crops, shifts=torch.zeros(n, 3), labels=torch.zeros_like(rows), rows=rows)
         descent = Descent(net, options, replace(execution, compiled=False), Processes())
-        for _ in range(2):  # the first time everything is made ready
-            began = time.perf_counter()
-            descent.gradient([batch], n, 0)
-            if execution.device.startswith("cuda"):
-                torch.cuda.synchronize(execution.device)
-            seconds = time.perf_counter() - began
+        try:
+            for _ in range(2):  # the first time everything is made ready
+                began = time.perf_counter()
+                descent.gradient([batch], n, 0)
+                if execution.device.startswith("cuda"):
+                    torch.cuda.synchronize(execution.device)
+                seconds = time.perf_counter() - began
+        except torch.OutOfMemoryError as problem:
+            msg = (
+                f"{n} crops of {side_px} px at once do not fit into the memory of {execution.device}.\n"
+                f"  Take fewer at once, which changes nothing else: --images-at-once {max(1, n // 2)}"
+            )
+            raise TrainingError(msg) from problem
     rate = n * processes.world / seconds
     return f"about {_told(options.epochs * n_images / rate)} at {rate:,.0f} images/s, if the images come as fast"
 

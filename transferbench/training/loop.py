@@ -138,6 +138,8 @@ class _Run:
         self._folder, self._progress, self._watch, self._processes = execution.folder, progress, watch, processes
         # Images draw by themselves; a stream of random numbers has to differ from process to process.
         torch.manual_seed(options.seed + (processes.rank << 32))
+        if execution.device.startswith("cuda"):
+            torch.backends.cudnn.benchmark = True  # all crops are of one size: the search for the fastest way pays
         self.descent = Descent(net, options, execution, processes)
         self.steps_per_epoch = math.ceil(len(images) / options.batch_size)
         self.about: dict[str, Any] = {}
@@ -157,8 +159,8 @@ class _Run:
 
     def one_epoch(self) -> None:
         """Make the steps that the epoch still lacks, look at the held-out images, save."""
-        for parts, n_images in self._steps():
-            self._unread.append(self._step(parts, n_images))
+        for parts, counted, n_images in self._steps():
+            self._unread.append(self._step(parts, n_images, counted=counted))
             self._read(leave=1)  # the step before has left the device by now, so nobody waits
             every = self._execution.save_every_steps
             if self._stop or self._save_is_due or (every and self.steps_done % every == 0):
@@ -184,16 +186,16 @@ class _Run:
             where = f"step {self.position.step} of epoch {self.position.epoch + 1}"
         self._progress.say(f"resuming after {where} from {self._folder}")
 
-    def _steps(self) -> Iterator[tuple[list[Batch], int]]:
-        """Yield this process's parts of every step that is left, and the number of images of the whole step."""
+    def _steps(self) -> Iterator[tuple[list[Batch], bool, int]]:
+        """Yield this process's parts of every step that is left, whether they count, and the size of the whole step."""
         epoch, options = self.position.epoch, self._options
         steps = steps_of_epoch(len(self._images), epoch, options.batch_size, options.seed)[self.position.step :]
         shares = [parts_of_step(batch, self._processes, self._execution.images_at_once) for batch in steps]
-        loaded = self._images.batches([part for share in shares for part in share], epoch)
-        for batch, share in zip(steps, shares, strict=True):
-            yield list(islice(loaded, len(share))), len(batch)
+        loaded = self._images.batches([part for parts, _ in shares for part in parts], epoch)
+        for batch, (parts, counted) in zip(steps, shares, strict=True):
+            yield list(islice(loaded, len(parts))), counted, len(batch)
 
-    def _step(self, parts: list[Batch], n_images: int) -> _Report:
+    def _step(self, parts: list[Batch], n_images: int, *, counted: bool) -> _Report:
         rate = learning_rate(
             self._options.schedule,
             self._options.learning_rate,
@@ -202,7 +204,7 @@ class _Run:
             epochs=self._options.epochs,
             accuracies=[line.accuracy for line in self.history],
         )
-        loss = self.descent.step(parts, n_images, self.position.epoch, rate)
+        loss = self.descent.step(parts, n_images, self.position.epoch, rate, counted=counted)
         self.position.step += 1
         # All processes must stop and save after the same step, so what they wish travels with the loss.
         due = self._processes.first and time.monotonic() - self._saved_at > self._execution.save_every_s

@@ -36,7 +36,7 @@ def steps_of_epoch(n_images: int, epoch: int, batch_size: int, seed: int) -> lis
     return [order[start : start + batch_size] for start in range(0, n_images, batch_size)]
 
 
-def parts_of_step(batch: Int64, processes: Processes, images_at_once: int | None) -> list[Int64]:
+def parts_of_step(batch: Int64, processes: Processes, images_at_once: int | None) -> tuple[list[Int64], bool]:
     """Take this process's share of a step and cut it into what goes through the net at once.
 
     Parameters
@@ -51,11 +51,16 @@ def parts_of_step(batch: Int64, processes: Processes, images_at_once: int | None
     Returns
     -------
     list of ndarray of int64
-        Empty if there are more processes than images.
+        At least one part.
+    bool
+        Whether it counts. A process that has no image left in the short last step of an epoch takes one of another's,
+        because all have to meet in the backward pass; its gradient is multiplied by zero.
     """
     share = np.array_split(batch, processes.world)[processes.rank]
-    at_once = images_at_once or max(len(share), 1)
-    return [share[start : start + at_once] for start in range(0, len(share), at_once)]
+    if not len(share):
+        return [batch[:1]], False
+    at_once = images_at_once or len(share)
+    return [share[start : start + at_once] for start in range(0, len(share), at_once)], True
 
 
 def draws(seed: int, epoch: int, rows: Tensor) -> Tensor:
