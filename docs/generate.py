@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from transferbench.cli import main as tb
-from transferbench.data.record import published_row
+from transferbench.data.images import rescaled_size
+from transferbench.data.record import load_record, published_row
+from transferbench.nets.costs import dense_macs, descriptor_dimensions
 from transferbench.recipe import PretrainRecipe, Recipe, load, shipped, summary
 from transferbench.reporting.tables import markdown_table, percent
 
@@ -46,17 +48,41 @@ def cli_reference() -> str:
 def recipes_readme() -> str:
     head = "# Recipes\n\nWritten by `make docs` from the files; `make check` compares it."
     how = "`tb run NAME` does a transfer experiment, `tb pretrain --recipe NAME` a pretraining."
-    transfer = [[f"`{name}`", summary(path), _claim(load(name, Recipe))] for name, path in shipped(Recipe).items()]
+    transfer = [
+        [f"`{name}`", summary(path), _claim(load(name, Recipe)), *_cost(load(name, Recipe))]
+        for name, path in shipped(Recipe).items()
+    ]
     pretraining = [[f"`{name}`", summary(path)] for name, path in shipped(PretrainRecipe).items()]
     parts = [
         head,
         how,
         "## Transfer experiments",
-        markdown_table(("recipe", "what", "claims"), transfer),
+        _COSTS,
+        markdown_table(("recipe", "what", "claims", "10¹² multiply-adds", "cache, GB"), transfer, right=_RIGHT),
         "## Pretraining",
         markdown_table(("recipe", "what"), pretraining),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+_RIGHT = ("10¹² multiply-adds", "cache, GB")
+_COSTS = (
+    "Costs are computed from the record's number of images, as if all were 500 × 375 px and nothing was cached; whole "
+    "images only, floors left out. What your images and your machine make of it: `tb plan NAME`."
+)
+
+
+def _cost(recipe: Recipe) -> tuple[str, str]:
+    """Multiply-adds of extraction, and bytes of its descriptors."""
+    images = load_record(recipe.dataset).images
+    if images is None or recipe.dataset == "digits":
+        return "", ""
+    specs = [net.spec(1000) for net in recipe.features.nets]
+    sizes = [rescaled_size(500, 375, side) for side in recipe.features.scales]
+    views = images * (2 if recipe.features.flip else 1)
+    macs = views * sum(dense_macs(spec, *size) for spec in specs for size in sizes)
+    kept = images * sum(descriptor_dimensions(spec, "fc7+relu") * 4 for spec in specs for _ in sizes)
+    return f"{macs / 1e12:,.0f}", f"{kept / 1e9:.1f}"
 
 
 def _claim(recipe: Recipe) -> str:

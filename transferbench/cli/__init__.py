@@ -16,6 +16,7 @@ from transferbench.cli.plan import plan
 from transferbench.cli.pretrain import pretrain
 from transferbench.cli.recipes import recipes
 from transferbench.cli.report import report
+from transferbench.cli.results import results
 from transferbench.cli.run import run
 from transferbench.cli.runs import runs
 from transferbench.cli.submit import submit
@@ -45,6 +46,7 @@ _COMMANDS = (
     evaluate,
     sweep,
     report,
+    results,
     submit,
     recipes,
     datasets,

@@ -1,0 +1,85 @@
+"""The store of results: found, compared by their inputs first, copied, deleted."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from transferbench.cli import main
+
+RECIPE = """# A very slim random net.
+version: 1
+dataset: digits
+features:
+  nets:
+    - {name: A, width: 0.03125, crop: 32, weights: {kind: random, seed: 3}}
+  scales: [32, 48]
+  flip: true
+aggregate: {kind: HOW, l2: both}
+svm:
+  loss: squared_hinge
+  C: [1.0, 10.0]
+  selection: validation
+claims: null
+"""
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    runner = CliRunner(env={"TB_HOME": str(folder / "home")})
+
+    def run(*arguments):
+        done = runner.invoke(main, [str(argument) for argument in arguments])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    run.folder = folder
+    for how in ("stack", "average"):
+        (folder / f"{how}.yaml").write_text(RECIPE.replace("HOW", how))
+        assert run("evaluate", "--recipe", folder / f"{how}.yaml", "--extract").exit_code == 0
+    return run
+
+
+def test_results_are_found_by_recipe_dataset_net_and_date(call):
+    def names(*options):
+        return [row["recipe"] for row in json.loads(call("results", "list", "--json", *options).stdout)]
+
+    assert names() == ["stack", "average"]
+    assert names("--recipe", "stack") == ["stack"]
+    assert names("--dataset", "voc2007") == names("--net", "D") == names("--since", "2999-01-01") == []
+    assert names("--net", "A", "--since", "2020-01-01", "--dataset", "digits") == ["stack", "average"]
+    assert json.loads(call("results", "show", "stack", "--json").stdout)["recipe_name"] == "stack"
+    assert "95% interval" in call("results", "show", "stack").stdout
+
+
+def test_what_differs_is_told_before_which_number_is_higher(call):
+    done = call("results", "compare", "stack", "average")
+    assert done.exit_code == 0
+    text = done.stdout
+    assert text.index("recipe.aggregate.kind") < text.index("difference")
+    found = json.loads(call("results", "compare", "stack", "average", "--json").stdout)["others"][0]
+    assert {d["input"] for d in found["differences"]} == {"recipe.aggregate.kind"}
+    stack, average = (
+        json.loads(call("results", "show", n, "--json").stdout)["scores"][0] for n in ("stack", "average")
+    )
+    assert found["paired"]["difference"] == pytest.approx(stack["mean"] - average["mean"])
+    assert found["paired"]["interval"][0] <= found["paired"]["difference"] <= found["paired"]["interval"][1]
+    assert found["p_holm"] == found["paired"]["p_permutation"]
+    same = call("results", "compare", "stack", "stack").stdout
+    assert "nothing that went in differs" in same
+    assert "+0.00 points" in same
+
+
+def test_a_result_is_copied_and_deleted_whole(call, tmp_path):
+    assert call("results", "export", "stack", tmp_path / "copy").exit_code == 0
+    assert {"result.json", "test-scores.npz"} <= {path.name for path in (tmp_path / "copy").iterdir()}
+    assert call("results", "export", "stack", tmp_path / "copy").exit_code == 1
+    assert call("results", "rm", tmp_path / "copy", "--yes").exit_code == 1
+    (folder,) = (call.folder / "home" / "results" / "average").iterdir()
+    assert call("results", "rm", folder).exit_code == 1
+    assert folder.exists()
+    assert call("results", "rm", folder, "--yes").exit_code == 0
+    assert not folder.exists()
+    assert call("results", "compare", "stack").exit_code == 2
