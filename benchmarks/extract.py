@@ -38,7 +38,7 @@ from transferbench.pipeline.engines import EngineOptions, open_engine
 from transferbench.pipeline.extract import parts_of_options
 from transferbench.pipeline.plan import Part
 from transferbench.pipeline.shards import ShardImages, compute, n_workers
-from transferbench.types import Scales
+from transferbench.types import NetSpec, Scales
 
 SIZE = (500, 375)
 
@@ -155,6 +155,7 @@ class PlainLoop:
         self.net = nn.Sequential(*layers).eval().to(device)
         self._mean = torch.tensor(part.weights.header.preprocessing.mean, device=device).view(1, 3, 1, 1)
         self._dataset, self._ids, self._device = dataset, ids, device
+        self._spec = net.spec
         self._sides = [block.spec.short_side_px for block in part.blocks]
 
     def __call__(self, side: int, count: int) -> np.ndarray:  # noqa: D102
@@ -174,7 +175,7 @@ class PlainLoop:
 
     def facts(self) -> dict[int, float]:
         """GFLOP of one image at every scale, counted as direct convolutions whatever algorithm is used."""
-        return {side: gflop_of(self.net, rescaled_size(*SIZE, side)) for side in self._sides}
+        return {side: gflop_of(self._spec, rescaled_size(*SIZE, side)) for side in self._sides}
 
     def _row(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.net(pixels).mean(dim=(2, 3))
@@ -218,13 +219,11 @@ def in_turns(sides: dict[str, ProcessPoolExecutor], side: int, options: argparse
     return rows, {name: float(np.median(taken)) for name, taken in seconds.items()}
 
 
-def gflop_of(net: nn.Module, size: tuple[int, int]) -> float:
-    import copy
-
+def gflop_of(spec: NetSpec, size: tuple[int, int]) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.device("meta"), torch.no_grad():
-        copy.deepcopy(net).to("meta")(torch.empty(1, 3, size[1], size[0]))
+        VGG(spec).describe(torch.empty(1, 3, size[1], size[0]))
     return counter.get_total_flops() / 1e9
 
 

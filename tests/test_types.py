@@ -160,3 +160,10 @@ def test_a_split_knows_its_training_part_and_identity():
     assert split.train == ("a", "c", "d")
     assert split.sha256 != replace(split, test=("e",)).sha256
     assert split.sha256 != replace(split, fit=("a",), validation=("c", "d")).sha256
+
+
+def test_rows_whose_squares_overflow_or_vanish_are_rows_all_the_same():
+    check_rows(("a", "b"), np.array([[1e30, 0], [1e-30, 0]], np.float32), "net D")
+    for bad in (np.inf, np.nan):
+        with pytest.raises(FeatureError, match="'b' by net D has a value that is not finite"):
+            check_rows(("a", "b"), np.array([[1e30, 0], [1e-30, bad]], np.float32), "net D")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import transferbench
 
-_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "h5py", "pillow", "safetensors")
+_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "h5py", "pillow", "safetensors", "ncnn")
 
 
 def describe() -> dict[str, str]:

@@ -17,14 +17,14 @@ from transferbench.errors import HeldError, StorageError
 _CHUNK_BYTES = 1 << 20
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that readers see the whole of it or none of it.
 
     Parameters
     ----------
     path : Path
         Where the file is to appear; its folder is made if needed.
-    data : bytes
+    data : bytes or memoryview
         The whole content.
 
     Raises

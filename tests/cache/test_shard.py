@@ -39,7 +39,7 @@ def test_plain_h5py_reads_it(spec, tmp_path):
 
 
 def test_every_flipped_bit_in_the_rows_is_found(spec):
-    data = encode(SHARD, spec)
+    data = bytes(encode(SHARD, spec))
     start = data.index(SHARD.array.tobytes())
     for bit in range(SHARD.array.nbytes * 8):
         flipped = bytearray(data)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest, write_manifest
+from transferbench.cache.parallel import in_order
 from transferbench.cache.shard import ROWS_PER_SHARD, Shard, decode, encode
 from transferbench.errors import CacheError, DatasetError, HeldError
 from transferbench.files import publish, sweep, writer_lock
@@ -235,19 +236,10 @@ class Block:
         shards = []
         dimensions = set()
         skipped: dict[str, str] = {}
-        for index in range(self.n_shards):
-            data = self._read_bytes(index)
-            shard = self._decode(index, data)
+        for entry, shard in in_order(self._entry, range(self.n_shards)):
             dimensions.add(shard.array.shape[1])
             skipped |= shard.skipped
-            shards.append(
-                {
-                    "shard": index,
-                    "file": self._shard_path(index).name,
-                    "bytes": len(data),
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                }
-            )
+            shards.append(entry)
         if len(skipped) == len(self.ids):
             msg = f"{self.folder}: none of the {len(self.ids)} images could be decoded; delete the folder"
             raise DatasetError(msg)
@@ -301,6 +293,17 @@ class Block:
                 found |= self._decode(index, self._read_bytes(index)).skipped
         return dict(sorted(found.items()))
 
+    def _entry(self, index: int) -> tuple[dict[str, Any], Shard]:
+        """Make what the manifest says of a shard."""
+        data = self._read_bytes(index)
+        entry = {
+            "shard": index,
+            "file": self._shard_path(index).name,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        return entry, self._decode(index, data)
+
     def environment(self) -> dict[str, str]:
         """Tell on what a complete block was computed.
 
@@ -333,10 +336,13 @@ class Block:
         if not (self.folder / MANIFEST).is_file():
             msg = f"the block {self.folder} is not complete"
             raise CacheError(msg)
-        for entry in self._manifest()["shards"]:
-            data = self._read_bytes(entry["shard"])
-            check_hash(self._shard_path(entry["shard"]), data, entry["sha256"])
-            yield self._decode(entry["shard"], data)
+        yield from in_order(self._vouched, self._manifest()["shards"])
+
+    def _vouched(self, entry: dict[str, Any]) -> Shard:
+        """Read a shard of a complete block, of which the manifest has the hash."""
+        data = self._read_bytes(entry["shard"])
+        check_hash(self._shard_path(entry["shard"]), data, entry["sha256"])
+        return self._decode(entry["shard"], data, vouched=True)
 
     def read(self) -> Descriptors:
         """Read a complete block.
@@ -351,9 +357,19 @@ class Block:
         CacheError
             As `shards`.
         """
-        shards = [shard for shard in self.shards() if shard.ids]
-        ids = tuple(i for shard in shards for i in shard.ids)
-        return Descriptors(ids=ids, array=np.concatenate([shard.array for shard in shards]), spec=self.spec)
+        ids: list[str] = []
+        array: Float32 | None = None
+        for shard in self.shards():
+            if not shard.ids:
+                continue
+            if array is None:  # shards are copied where they belong as they come, so each is in memory once
+                array = np.empty((len(self.ids), shard.array.shape[1]), dtype=np.float32)
+            array[len(ids) : len(ids) + len(shard.ids)] = shard.array
+            ids += shard.ids
+        if array is None:
+            msg = f"the block {self.folder} has no rows"
+            raise CacheError(msg)
+        return Descriptors(ids=tuple(ids), array=array[: len(ids)], spec=self.spec)
 
     def _shard_path(self, index: int) -> Path:
         return self.folder / f"rows-{index:05d}.h5"
@@ -369,9 +385,9 @@ class Block:
             )
             raise CacheError(msg) from problem
 
-    def _decode(self, index: int, data: bytes) -> Shard:
+    def _decode(self, index: int, data: bytes, *, vouched: bool = False) -> Shard:
         where = str(self._shard_path(index))
-        shard = decode(data, self.spec, index, where)
+        shard = decode(data, self.spec, index, where, vouched=vouched)
         if shard.all_ids != self.rows(index):
             msg = f"{where}: its ids are not rows {index * ROWS_PER_SHARD} and up of this dataset"
             raise CacheError(msg)
