@@ -90,19 +90,30 @@ def test_a_signal_lets_the_step_finish_and_saves(tmp_path, number, expected):
 
     whole, history = run(tmp_path / "whole")
     before = signal.signal(signal.SIGTERM, terminate)
+    before_int = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     try:
         with pytest.raises(expected):
             run(tmp_path / "parts", progress=Stopping(8, number))
         assert signal.getsignal(signal.SIGTERM) is terminate  # ours are gone again
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, before_int)
     # Noticed at step 8, while step 9 was under way already; steps 7 to 12 are the second epoch.
     state = newest_checkpoint(tmp_path / "parts", Silent())
     assert (state["position"]["epoch"], state["position"]["step"]) in {(1, 4), (1, 5)}
     resumed, again = run(tmp_path / "parts")
     assert again == history
     assert same(whole, resumed)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _, history = run(tmp_path, progress=Stopping(8, signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(history) == 4
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path):

@@ -63,7 +63,9 @@ def held_back() -> Iterator[Asked]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    asked._before = {number: signal.signal(number, asked._note) for number in SIGNALS}  # noqa: SLF001 - its own handlers
+    # A process in the background ignores Ctrl-C from the start, and goes on doing so.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    asked._before = {number: signal.signal(number, asked._note) for number in heard}  # noqa: SLF001 - its own handlers
     try:
         yield asked
     finally:
