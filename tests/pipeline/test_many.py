@@ -311,3 +311,37 @@ def test_test_scores_of_a_curve_are_kept_line_by_line(call):
     (folder,) = (call.folder / "home" / "results" / "shots").iterdir()
     kept = load_test_scores(folder, json.loads((folder / "result.json").read_text())["test_scores_sha256"])
     assert [(one.variant, one.split) for one in kept] == [(v, f"{n} of 3") for v in range(3) for n in (1, 2, 3)]
+
+
+@pytest.fixture
+def scheduler():
+    """A Dask cluster of two processes on this machine."""
+    from distributed import LocalCluster
+
+    options = {"dashboard_address": None, "host": "127.0.0.1", "scheduler_port": 0}
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_experiments_on_the_workers_of_a_scheduler_give_the_same_results(call, scheduler, tmp_path):
+    (call.folder / "lacking.yaml").write_text(RECIPE.replace("MORE", "").replace("seed: 3", "seed: 4"))
+    recipes = ["--recipe", "quick.yaml", "--recipe", "shots.yaml"]
+    here = json.loads(call("evaluate", *recipes, "--json").stdout)
+    elsewhere = tmp_path / "home"
+    elsewhere.mkdir()
+    for name in ("features", "weights"):
+        (elsewhere / name).symlink_to(call.folder / "home" / name)
+    more = ["--recipe", "lacking.yaml", "--json", "--home", elsewhere, "--scheduler", scheduler]
+    done = call("evaluate", *recipes, *more)
+    assert done.exit_code == 1
+    assert "tb extract --recipe" in done.stderr
+    there = json.loads(done.stdout)
+    assert [line["value"] for line in there[:2]] == [line["value"] for line in here]
+    assert len(list((elsewhere / "results").glob("*/*/result.json"))) == 2
+
+
+def test_a_scheduler_that_is_not_there_is_named(call, monkeypatch):
+    monkeypatch.setattr("transferbench.pipeline.spread._CONNECT_TIMEOUT_S", 1)
+    done = call("evaluate", "--recipe", "quick.yaml", "--scheduler", "tcp://127.0.0.1:9")
+    assert done.exit_code == 1
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in done.stderr

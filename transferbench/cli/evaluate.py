@@ -12,6 +12,7 @@ from transferbench.cli.options import (
     floor_option,
     home_option,
     json_option,
+    scheduler_option,
     solver_option,
 )
 from transferbench.cli.report import print_report
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @data_options
 @device_option
 @bad_image_option
+@scheduler_option
 @home_option
 @json_option
 def evaluate(
@@ -50,6 +52,7 @@ def evaluate(
     limit: int | None,
     device: str,
     on_bad_image: Any,
+    scheduler: str | None,
     home: Path,
     as_json: bool,
 ) -> None:
@@ -67,6 +70,9 @@ def evaluate(
     if not recipes and dataset is None:
         msg = "give --recipe, once or several times, or --all DATASET"
         raise click.UsageError(msg)
+    if scheduler is not None and with_extraction:
+        msg = "--extract and --scheduler do not go together: extract first, by torchrun on several machines"
+        raise click.UsageError(msg)
     from transferbench.home import Home
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.floors import with_floors
@@ -77,6 +83,12 @@ def evaluate(
     place, bars = Home.at(home), progress()
     names = dict.fromkeys((*recipes, *(recipes_on(dataset) if dataset is not None else ())))
     experiments = {name: with_floors(load(name, Recipe), floors) for name in names}
+    if scheduler is not None:
+        from transferbench.pipeline.spread import Way, evaluate_spread
+
+        way = Way(data_dir=data_dir, limit=limit, solver=solver, floors=floors)
+        print_outcomes(evaluate_spread(experiments, place, scheduler, way, progress=bars), as_json=as_json)
+        return
     outcomes = evaluate_many(
         experiments,
         place,

@@ -154,3 +154,13 @@ def solver_option(command: F) -> F:
         help="How the SVMs are fitted: by one Gram matrix, by rows in blocks, as their shape suggests (auto), or by "
         "scikit-learn's LinearSVC as the reference. All go to the same optimum.",
     )(command)
+
+
+def scheduler_option(command: F) -> F:
+    """Add ``--scheduler``."""
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="A Dask scheduler, for instance tcp://head:8786, to whose workers the experiments go one by one; they "
+        "must see the work folder under the same path.",
+    )(command)
