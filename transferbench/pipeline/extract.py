@@ -18,14 +18,17 @@ from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
 from transferbench.pipeline.floors import with_floors
+from transferbench.pipeline.forecast import outlines
 from transferbench.pipeline.meter import Meter
 from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, variants
+from transferbench.pipeline.probe import try_out
 from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, draw, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
+from transferbench.reporting.outlook import duration
 from transferbench.types import Region, Scales
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 600.0
 """How long to wait for shards that other processes are at, without one of them being finished."""
 _POLL_S = 0.2
+WORTH_AN_ESTIMATE = 100
+"""Descriptors; fewer are done before anybody reads how long they take."""
+_TRIAL_S = 0.3
 _NAMED = 5
 
 
@@ -258,6 +264,8 @@ def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Prog
     to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
     resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
     progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images {described(engine)}{resumed}")
+    if to_do >= WORTH_AN_ESTIMATE:
+        progress.say(_estimate(part, dataset, engine))
     with _worker(part, dataset, engine, progress, on_bad_image) as worker:
         meter = _until_complete(part, worker, progress, total, total - to_do)
     provenance = {"device": engine.device, "engine": engine.name, "precision": engine.precision}
@@ -266,9 +274,21 @@ def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Prog
     progress.say(meter.summary(part))
 
 
+def _estimate(part: Part, dataset: Dataset, engine: "Engine") -> str:
+    """Say how long it will take, by one picture at every scale."""
+    (outline,) = outlines([part], dataset)
+    trial = try_out(engine, outline, dataset.pictures(part.blocks[0].spec.region), most=1, enough_s=_TRIAL_S)
+    if trial is None:
+        return "no estimate: none of the first images can be decoded"
+    seconds = sum(
+        outline.work(block) * trial.seconds[block.spec.short_side_px] for block, ids in outline.to_do.items() if ids
+    )
+    return f"about {duration(seconds)}, by a trial of one image at every scale"
+
+
 def _until_complete(part: Part, worker: "_Worker", progress: Progress, total: int, done: int) -> Meter:
     with progress.task(f"extracting {part.title}", total, done=done) as task:
-        meter = Meter(task)
+        meter = Meter(task, len(part.blocks))
         waiting_since = None
         while absent := {(block, index) for block in part.blocks for index in block.absent_shards()}:
             if _work_through(part, absent, worker, meter):

@@ -14,12 +14,14 @@ class Meter:
     ----------
     task : Task
         Told what is done.
+    n_scales : int
+        Descriptors of an image.
     now : callable
         A clock, in seconds.
     """
 
-    def __init__(self, task: Task, now: Callable[[], float] = time.monotonic) -> None:
-        self._task, self._now = task, now
+    def __init__(self, task: Task, n_scales: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._task, self._n_scales, self._now = task, n_scales, now
         self._start = now()
         self.n_done = 0
 
@@ -42,14 +44,17 @@ class Meter:
         self._task.advance(n, f"{note} {self.rate()}".strip())
 
     def rate(self) -> str:
-        """Tell how many descriptors a second this process makes.
+        """Tell how many images a second this process describes, at all scales.
 
         Returns
         -------
         str
             For a person.
         """
-        return f"{self.n_done / max(self.seconds, 1e-9):,.1f} descriptors/s"
+        per_second = self.n_done / max(self.seconds, 1e-9) / self._n_scales
+        return f"{per_second:,.{1 if per_second >= 1 else 3}f} images/s" + (
+            f" at {self._n_scales} scales" if self._n_scales > 1 else ""
+        )
 
     def summary(self, part: Part) -> str:
         """Say what this process has done.

@@ -79,35 +79,82 @@ def probe(outline: Outline, pictures: Pictures, device: str, options: EngineOpti
     DeviceError
         If the device or the engine is not there.
     """
-    scales = [block.spec for block, ids in outline.to_do.items() if ids]
-    chosen, decoding_s = _decoded(outline, pictures) if scales else ([], 0.0)
-    if not chosen:
+    if not any(outline.to_do.values()):
         return None
     start = time.perf_counter()
     engine = open_engine(outline.part, device, options)
+    trial = try_out(engine, outline, pictures)
+    if trial is None:
+        return None
+    return Probe(
+        engine=described(engine),
+        pictures=trial.pictures,
+        took_s=time.perf_counter() - start,
+        seconds=trial.seconds,
+        memory_bytes=_memory(engine, outline),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What an engine took for a few pictures.
+
+    Parameters
+    ----------
+    seconds : dict of int to float
+        As in `Probe`.
+    pictures : int
+        How many were described, all scales together.
+    """
+
+    seconds: dict[int, float]
+    pictures: int
+
+
+def try_out(
+    engine: "Engine", outline: Outline, pictures: Pictures, *, most: int = MOST_PICTURES, enough_s: float = ENOUGH_S
+) -> Trial | None:
+    """Time an engine at every scale where something is to be done.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the part.
+    outline : Outline
+        Of the part.
+    pictures : Pictures
+        What it is shown.
+    most : int
+        Pictures, at every scale the same.
+    enough_s : float
+        Of a scale; a call that is begun is ended.
+
+    Returns
+    -------
+    Trial or None
+        None where nothing is to be done, or no picture can be decoded.
+    """
+    scales = [block.spec for block, ids in outline.to_do.items() if ids]
+    chosen, decoding_s = _decoded(outline, pictures, most) if scales else ([], 0.0)
+    if not chosen:
+        return None
     seconds, n_described = {}, 0
     for spec in scales:
-        net_s, done = _per_picture(engine, chosen, spec)
+        net_s, done = _per_picture(engine, chosen, spec, enough_s)
         before = time.perf_counter()
         rescale(chosen[0], spec.short_side_px, spec.preprocessing.interpolation)
         beside_s = (decoding_s / len(outline.part.blocks) + time.perf_counter() - before) / n_workers()
         seconds[spec.short_side_px] = max(net_s, beside_s) / work_of(spec, chosen[0].size)
         n_described += done
-    return Probe(
-        engine=described(engine),
-        pictures=n_described,
-        took_s=time.perf_counter() - start,
-        seconds=seconds,
-        memory_bytes=_memory(engine, outline),
-    )
+    return Trial(seconds, n_described)
 
 
-def _decoded(outline: Outline, pictures: Pictures) -> "tuple[list[Image.Image], float]":
+def _decoded(outline: Outline, pictures: Pictures, most: int) -> "tuple[list[Image.Image], float]":
     """Decode a few pictures of the commonest size; return them and the time that one took."""
     if not outline.geometry.sizes:
         return [], 0.0
     size, _ = Counter(outline.geometry.sizes.values()).most_common(1)[0]
-    ids = [i for i, found in outline.geometry.sizes.items() if found == size][: 2 * MOST_PICTURES]
+    ids = [i for i, found in outline.geometry.sizes.items() if found == size][: 2 * most]
     found: list[Image.Image] = []
     start = time.perf_counter()
     for image_id in ids:
@@ -115,20 +162,22 @@ def _decoded(outline: Outline, pictures: Pictures) -> "tuple[list[Image.Image], 
             found.append(pictures.image(image_id))
         except BadImageError:  # what to do about it is for extraction to ask
             continue
-        if len(found) == MOST_PICTURES:
+        if len(found) == most:
             break
     return found, (time.perf_counter() - start) / max(1, len(found))
 
 
-def _per_picture(engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpec) -> tuple[float, int]:
-    """Describe pictures until a second has passed; return the time of one, and how many there were.
+def _per_picture(
+    engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpec, enough_s: float
+) -> tuple[float, int]:
+    """Describe pictures until enough time has passed; return the time of one, and how many there were.
 
     The quickest call counts: the first one sets things up, and others may be disturbed.
     """
     width, height = rescaled_size(*images[0].size, spec.short_side_px)
     together = max(1, min(len(images), BATCH_PIXELS // (width * height * (2 if spec.flip else 1))))
     times: list[float] = []
-    while len(times) < MOST_CALLS and sum(times) < ENOUGH_S:
+    while not times or (len(times) < MOST_CALLS and sum(times) < enough_s):
         start = time.perf_counter()
         _describe(engine, images[:together], spec)
         times.append(time.perf_counter() - start)
