@@ -217,6 +217,7 @@ def _summed(parts: Sequence[Part], target: NDArray[np.int64], ids: Sequence[str]
         del rows
         store.keep(own, part, ids)
         half = own if number == 0 else np.add(half, own, out=half)
+        del own  # before the next one takes its memory
     return half
 
 
