@@ -293,17 +293,16 @@ def caltech256(tmp_path, photo, record) -> SimpleNamespace:
     return SimpleNamespace(folder=root.parent, root=root, sizes=sizes)
 
 
-@pytest.fixture
-def coco(tmp_path, photo, record) -> SimpleNamespace:
-    """COCO with gaps in the category ids, crowd regions and images without annotations."""
-    folder = tmp_path / "coco"
+def write_coco(folder: Path, year: int, photo: Callable[..., bytes]) -> dict[str, tuple[int, ...]]:
+    """COCO with gaps in the category ids, crowd regions and images without annotations; returns the labels."""
     categories = [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}, {"id": 13, "name": "stop sign"}]
     labels: dict[str, tuple[int, ...]] = {}
-    for p, part in enumerate(("train2014", "val2014")):
+    for p, part in enumerate((f"train{year}", f"val{year}")):
         (folder / part).mkdir(parents=True)
+        prefix = f"COCO_{part}_" if year == 2014 else ""
         images, annotations = [], []
         for k in range(1, 17):
-            name = f"COCO_{part}_{k:012d}.jpg"
+            name = f"{prefix}{k:012d}.jpg"
             (folder / part / name).write_bytes(photo(300 + 20 * p + k))
             images.append({"id": k, "file_name": name, "width": 48, "height": 40})
         for k in range(1, 15):  # the last two have no annotations
@@ -313,20 +312,37 @@ def coco(tmp_path, photo, record) -> SimpleNamespace:
             annotations.append({"id": 10 * k + 1, "image_id": k, "category_id": 13, "iscrowd": 1, **box})
             row = [-1, 0, -1]  # by ascending id: person, stop sign, toothbrush
             row[{1: 0, 13: 1, 90: 2}[category]] = 1
-            labels[f"{part}/COCO_{part}_{k:012d}.jpg"] = tuple(row)
+            labels[f"{part}/{prefix}{k:012d}.jpg"] = tuple(row)
         for k in (15, 16):
-            labels[f"{part}/COCO_{part}_{k:012d}.jpg"] = (-1, -1, -1)
+            labels[f"{part}/{prefix}{k:012d}.jpg"] = (-1, -1, -1)
         (folder / "annotations").mkdir(exist_ok=True)
         content = {"images": images, "annotations": annotations, "categories": categories}
         (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
-    parts = {part: {"images": 16, "use": part} for part in ("train2014", "val2014")}
+    return labels
+
+
+def coco_tree(year: int, tmp_path: Path, photo: Callable[..., bytes], record: Callable[..., Path]) -> SimpleNamespace:
+    folder = tmp_path / "coco"
+    labels = write_coco(folder, year, photo)
+    train, val = (f"train{year}", f"val{year}")
     classes = ["person", "stop sign", "toothbrush"]
-    protocol = {"kind": "train_test", "train": "train2014", "test": "val2014", "validation_fraction": 0.4, "seed": 1}
-    record("coco2014", classes=classes, parts=parts, protocol=protocol, archives=[])
-    lists = {
-        use: [i for i in labels if i.startswith(part)] for use, part in zip(("trainval", "test"), parts, strict=True)
-    }
+    protocol = {"kind": "train_test", "train": train, "test": val, "validation_fraction": 0.4, "seed": 1}
+    parts = {part: {"images": 16, "use": part} for part in (train, val)}
+    record(f"coco{year}", classes=classes, parts=parts, protocol=protocol, archives=[])
+    lists = {use: [i for i in labels if i.startswith(part)] for use, part in (("trainval", train), ("test", val))}
     return SimpleNamespace(folder=folder, labels=labels, classes=classes, lists=lists)
+
+
+@pytest.fixture
+def coco(tmp_path, photo, record) -> SimpleNamespace:
+    """COCO 2014, whose files name their part."""
+    return coco_tree(2014, tmp_path, photo, record)
+
+
+@pytest.fixture
+def coco2017(tmp_path, photo, record) -> SimpleNamespace:
+    """COCO 2017, whose files are named by a number alone."""
+    return coco_tree(2017, tmp_path, photo, record)
 
 
 WNIDS = ("n01440764", "n02119789", "n02123045", "n03000000")

@@ -387,8 +387,9 @@ def _metric(dataset: Dataset) -> str:
 
 
 def _weights_records(variant: Variant) -> tuple[dict[str, Any], ...]:
-    headers = [part.weights.header for part in variant.parts if part.weights is not None]
+    # Image and box are two parts of the same net, with the same weights.
+    headers = {part.weights.header.sha256: part.weights.header for part in variant.parts if part.weights is not None}
     return tuple(
         {"net": asdict(header.net), "sha256": header.sha256, "label": header.label, "origin": header.origin}
-        for header in headers
+        for header in headers.values()
     )

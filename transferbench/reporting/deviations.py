@@ -72,7 +72,7 @@ def own(result: Result) -> VariantScore:
         The recipe's own features on all training images; floors and smaller training parts are others.
     """
     same = [one for one in result.scores if one.name == result.scores[0].name]
-    return next((one for one in same if getattr(one, "train_per_class", None) is None), same[-1])
+    return next((one for one in same if one.train_per_class is None), same[-1])
 
 
 def edges(variant: VariantScore) -> str:

@@ -286,12 +286,11 @@ class _Section:
         """Scores over the number of training images."""
         series = []
         for shown in self.results:
-            by_count = [v for v in shown.result.scores if getattr(v, "train_per_class", None) is not None]
-            names = dict.fromkeys(v.name for v in by_count)
-            for name in names:
-                ours = [v for v in by_count if v.name == name]
-                points = [(float(getattr(v, "train_per_class", 0)), 100 * v.mean) for v in ours]
-                spread = [(100 * (v.mean - (v.std or 0)), 100 * (v.mean + (v.std or 0))) for v in ours]
+            by_count = [(v.train_per_class, v) for v in shown.result.scores if v.train_per_class is not None]
+            for name in dict.fromkeys(v.name for _, v in by_count):
+                ours = [(count, v) for count, v in by_count if v.name == name]
+                points = [(float(count), 100 * v.mean) for count, v in ours]
+                spread = [(100 * (v.mean - (v.std or 0)), 100 * (v.mean + (v.std or 0))) for _, v in ours]
                 series.append(Series(f"{shown.result.recipe_name}: {name}", points, spread))
         if not series:
             return Markup("")
