@@ -17,7 +17,7 @@ from transferbench.errors import HeldError, StorageError
 _CHUNK_BYTES = 1 << 20
 
 
-def publish(path: Path, data: bytes | memoryview) -> None:
+def publish(path: Path, data: bytes | memoryview, *, name_at_once: bool = True) -> None:
     """Write a file so that readers see the whole of it or none of it.
 
     Parameters
@@ -26,6 +26,8 @@ def publish(path: Path, data: bytes | memoryview) -> None:
         Where the file is to appear; its folder is made if needed.
     data : bytes or memoryview
         The whole content.
+    name_at_once : bool, default True
+        Whether the file's name, too, must survive a power failure from now on; if not, it does after `sync_folder`.
 
     Raises
     ------
@@ -41,12 +43,28 @@ def publish(path: Path, data: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if name_at_once:
+            sync_folder(path.parent)
     except OSError as problem:
         raise StorageError(_explain(path, len(data), problem)) from problem
     finally:
         with suppress(OSError):  # gone when all went well; not there when the folder could not be made
             temporary.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power failure.
+
+    Parameters
+    ----------
+    folder : Path
+        Whose files have been renamed.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def publish_file(temporary: Path, path: Path) -> None:
@@ -68,7 +86,7 @@ def publish_file(temporary: Path, path: Path) -> None:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 @contextmanager
@@ -198,15 +216,6 @@ def holder_of(folder: Path) -> str:
         return ""
     mine = re.fullmatch(rf"process (\d+) on {re.escape(socket.gethostname())}", said)
     return "" if mine and not _alive(int(mine[1])) else said
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _alive(pid: int) -> bool:

@@ -151,6 +151,28 @@ def test_only_one_process_claims_a_shard(empty, rows):
         assert not mine
 
 
+def test_finishing_reads_again_what_was_changed_since_it_was_written(empty, rows):
+    for index in range(3):
+        empty.write(index, rows[index * 256 : (index + 1) * 256])
+    path = empty.folder / "rows-00001.h5"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CacheError, match=path.name):
+        empty.finish({})
+
+
+def test_the_manifest_is_the_same_whether_the_shards_are_read_again_or_not(empty, rows):
+    for index in range(3):
+        empty.write(index, rows[index * 256 : (index + 1) * 256])
+    afresh = Block(empty.folder, empty.spec, empty.ids)
+    afresh.finish({})
+    read_again = (empty.folder / MANIFEST).read_bytes()
+    (empty.folder / MANIFEST).unlink()
+    empty.finish({})
+    assert (empty.folder / MANIFEST).read_bytes() == read_again
+
+
 def test_finishing_twice_changes_nothing(block):
     before = (block.folder / MANIFEST).read_bytes()
     block.finish({"torch": "2"})

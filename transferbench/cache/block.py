@@ -1,9 +1,11 @@
 """A block: the descriptors of a dataset by one net at one scale, as a folder of immutable shards and one manifest."""
 
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +16,7 @@ from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest, write_
 from transferbench.cache.parallel import in_order
 from transferbench.cache.shard import ROWS_PER_SHARD, Shard, decode, encode
 from transferbench.errors import CacheError, DatasetError, HeldError
-from transferbench.files import publish, sweep, writer_lock
+from transferbench.files import publish, storing, sweep, sync_folder, writer_lock
 from transferbench.types import Descriptors, DescriptorSpec, Float32, check_rows, sha256_of
 
 _KEY_DIGITS = 16
@@ -22,6 +24,16 @@ _CLAIMS = ".claims"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _FINISH_TIMEOUT_S = 600.0
 """Hashing a block takes seconds; whoever waits longer waits for a stopped process."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What the manifest says of a shard, and which file it was said of."""
+
+    file: tuple[int, int, int]
+    entry: dict[str, Any]
+    dimensions: int
+    skipped: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,8 @@ class Block:
     folder: Path
     spec: DescriptorSpec
     ids: tuple[str, ...]
+    _written: dict[int, _Listed] = field(default_factory=dict, compare=False, repr=False)
+    """Shards that were published by this very object: `finish` need not read them again."""
 
     @classmethod
     def of(cls, features: Path, spec: DescriptorSpec, ids: tuple[str, ...]) -> "Block":
@@ -209,7 +223,13 @@ class Block:
         if not ids:  # whoever skips everything never learns how long a row is
             array = np.empty((0, 0), dtype=np.float32)
         check_rows(ids, array, f"{self.spec.net} at {self.spec.short_side_px} px")
-        publish(self._shard_path(index), encode(Shard(index, ids, array, dict(skipped)), self.spec))
+        shard = Shard(index, ids, array, dict(skipped))
+        data = encode(shard, self.spec)
+        with ThreadPoolExecutor(1) as beside:  # the disk and the hash each take about as long
+            digest = beside.submit(hashlib.sha256, data)
+            # A power failure may take the name again, and the shard is computed anew; `finish` ends that.
+            publish(self._shard_path(index), data, name_at_once=False)
+        self._written[index] = self._listed(shard, len(data), digest.result().hexdigest())
 
     def finish(self, environment: dict[str, str]) -> None:
         """Publish the manifest: from now on readers see the block.
@@ -233,25 +253,22 @@ class Block:
 
     def _publish_manifest(self, environment: dict[str, str]) -> None:
         sweep(self.folder)
-        shards = []
-        dimensions = set()
-        skipped: dict[str, str] = {}
-        for entry, shard in in_order(self._entry, range(self.n_shards)):
-            dimensions.add(shard.array.shape[1])
-            skipped |= shard.skipped
-            shards.append(entry)
+        listed = list(in_order(self._list, range(self.n_shards)))
+        skipped = {i: reason for shard in listed for i, reason in shard.skipped.items()}
         if len(skipped) == len(self.ids):
             msg = f"{self.folder}: none of the {len(self.ids)} images could be decoded; delete the folder"
             raise DatasetError(msg)
+        with storing(self.folder, 0):
+            sync_folder(self.folder)
         write_manifest(
             self.folder,
             {
                 "key": self.spec.key(),
                 "spec": self.spec.to_dict(),
                 "rows": len(self.ids) - len(skipped),
-                "dimensions": max(dimensions),
+                "dimensions": max(shard.dimensions for shard in listed),
                 "ids_sha256": sha256_of(self.ids),
-                "shards": shards,
+                "shards": [shard.entry for shard in listed],
                 **({"skipped": skipped} if skipped else {}),
                 "environment": environment,
             },
@@ -293,16 +310,30 @@ class Block:
                 found |= self._decode(index, self._read_bytes(index)).skipped
         return dict(sorted(found.items()))
 
-    def _entry(self, index: int) -> tuple[dict[str, Any], Shard]:
-        """Make what the manifest says of a shard."""
+    def _list(self, index: int) -> _Listed:
+        """Make what the manifest says of a shard: read it, unless this object has published this very file."""
+        known = self._written.get(index)
+        if known is not None and known.file == self._identity(index):
+            return known
         data = self._read_bytes(index)
+        return self._listed(self._decode(index, data), len(data), hashlib.sha256(data).hexdigest())
+
+    def _listed(self, shard: Shard, n_bytes: int, sha256: str) -> _Listed:
         entry = {
-            "shard": index,
-            "file": self._shard_path(index).name,
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
+            "shard": shard.index,
+            "file": self._shard_path(shard.index).name,
+            "bytes": n_bytes,
+            "sha256": sha256,
         }
-        return entry, self._decode(index, data)
+        return _Listed(self._identity(shard.index), entry, shard.array.shape[1], shard.skipped)
+
+    def _identity(self, index: int) -> tuple[int, int, int]:
+        """Tell files apart that had the same name one after the other."""
+        try:
+            found = self._shard_path(index).stat()
+        except FileNotFoundError:
+            return (0, 0, 0)
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def environment(self) -> dict[str, str]:
         """Tell on what a complete block was computed.
@@ -333,10 +364,13 @@ class Block:
         CacheError
             If the block is incomplete, or the first damaged shard, by name.
         """
+        self._refuse_incomplete()
+        yield from in_order(self._vouched, self._manifest()["shards"])
+
+    def _refuse_incomplete(self) -> None:
         if not (self.folder / MANIFEST).is_file():
             msg = f"the block {self.folder} is not complete"
             raise CacheError(msg)
-        yield from in_order(self._vouched, self._manifest()["shards"])
 
     def _vouched(self, entry: dict[str, Any]) -> Shard:
         """Read a shard of a complete block, of which the manifest has the hash."""
@@ -357,19 +391,26 @@ class Block:
         CacheError
             As `shards`.
         """
-        ids: list[str] = []
-        array: Float32 | None = None
-        for shard in self.shards():
-            if not shard.ids:
-                continue
-            if array is None:  # shards are copied where they belong as they come, so each is in memory once
-                array = np.empty((len(self.ids), shard.array.shape[1]), dtype=np.float32)
-            array[len(ids) : len(ids) + len(shard.ids)] = shard.array
-            ids += shard.ids
-        if array is None:
+        self._refuse_incomplete()
+        manifest = self._manifest()
+        lacking = manifest.get("skipped", {})
+        ids = tuple(i for i in self.ids if i not in lacking)
+        starts = np.cumsum([0] + [sum(i not in lacking for i in self.rows(k)) for k in range(self.n_shards)])
+        rows = _Rows(len(ids))
+
+        def place(entry: dict[str, Any]) -> bool:
+            shard, (start, stop) = self._vouched(entry), starts[entry["shard"] :][:2]
+            if len(shard.ids) != stop - start:
+                msg = f"{self._shard_path(shard.index)}: its skipped images are not those of the manifest. {REMEDY}"
+                raise CacheError(msg)
+            if shard.ids:
+                rows.put(start, shard.array)
+            return True
+
+        if not all(in_order(place, manifest["shards"])) or rows.array is None:
             msg = f"the block {self.folder} has no rows"
             raise CacheError(msg)
-        return Descriptors(ids=tuple(ids), array=array[: len(ids)], spec=self.spec)
+        return Descriptors(ids=ids, array=rows.array, spec=self.spec)
 
     def _shard_path(self, index: int) -> Path:
         return self.folder / f"rows-{index:05d}.h5"
@@ -404,6 +445,21 @@ class Block:
             msg = f"{path}: does not list the {self.n_shards} shards of {len(self.ids)} rows. {REMEDY}"
             raise CacheError(msg)
         return manifest
+
+
+class _Rows:
+    """Rows of shards that come in any order, from several threads; each goes to its place at once."""
+
+    def __init__(self, n_rows: int) -> None:
+        self._n_rows = n_rows
+        self._making = threading.Lock()
+        self.array: Float32 | None = None
+
+    def put(self, start: int, array: Float32) -> None:
+        with self._making:  # a shard tells how long rows are; no number of a file is trusted before it was read
+            if self.array is None:
+                self.array = np.empty((self._n_rows, array.shape[1]), dtype=np.float32)
+        self.array[start : start + len(array)] = array
 
 
 def check_hash(path: Path, data: bytes, stated: str) -> None:

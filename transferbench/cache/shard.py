@@ -202,7 +202,7 @@ def read_plain(data: bytes, where: str) -> PlainFile:
         with h5py.File(io.BytesIO(data), "r") as file:
             attributes = dict(file.attrs)
             skipped = _skipped(attributes, where)
-            ids, array = _members(file, where, least=0 if skipped else 1)
+            ids, array = _members(file, data, where, least=0 if skipped else 1)
     except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as problem:
         msg = f"{where}: is damaged or no file of descriptors: {problem}"
         raise CacheError(msg) from problem
@@ -234,7 +234,7 @@ def _check_attributes(found: dict[str, Any], spec: DescriptorSpec, index: int, w
             raise CacheError(msg)
 
 
-def _members(file: h5py.File, where: str, *, least: int) -> tuple[tuple[str, ...], Float32]:
+def _members(file: h5py.File, data: bytes, where: str, *, least: int) -> tuple[tuple[str, ...], Float32]:
     """Read the two datasets, refusing links, external or virtual storage and other shapes."""
     if set(file.keys()) != _MEMBERS:
         msg = f"{where}: holds {', '.join(sorted(file.keys()))}; exactly {', '.join(sorted(_MEMBERS))} are expected"
@@ -257,7 +257,15 @@ def _members(file: h5py.File, where: str, *, least: int) -> tuple[tuple[str, ...
     if array.id.get_storage_size() != array.size * array.dtype.itemsize:
         msg = f"{where}: descriptors are declared larger than what is stored"
         raise CacheError(msg)
-    return tuple(value.decode() for value in ids[()]), array[()]
+    return tuple(value.decode() for value in ids[()]), _values(array, data)
+
+
+def _values(array: h5py.Dataset, data: bytes) -> Float32:
+    """Show a dataset's values where they lie in the file's bytes; HDF5 copies those that do not lie in one piece."""
+    offset = array.id.get_offset()
+    if offset is None or array.size == 0 or offset + 4 * array.size > len(data):
+        return array[()]  # type: ignore[no-any-return]
+    return np.frombuffer(data, dtype="<f4", count=array.size, offset=offset).reshape(array.shape)
 
 
 def _rows_sha256(ids: tuple[str, ...], array: Float32, skipped: Mapping[str, str]) -> str:
