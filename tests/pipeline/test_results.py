@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from transferbench.cli import main
+from transferbench.errors import EvaluationError
 
 RECIPE = """# A very slim random net.
 version: 1
@@ -70,6 +71,20 @@ def test_what_differs_is_told_before_which_number_is_higher(call):
     same = call("results", "compare", "stack", "stack").stdout
     assert "nothing that went in differs" in same
     assert "+0.00 points" in same
+
+
+def test_a_comparison_that_fails_is_no_other_test_images(call, monkeypatch):
+    def failing(*_):
+        msg = "no score can be computed"
+        raise EvaluationError(msg)
+
+    monkeypatch.setattr("transferbench.pipeline.results.compare", failing)
+    done = call("results", "compare", "stack", "average")
+    assert done.exit_code == 1
+    assert "no score can be computed" in done.stderr
+    monkeypatch.setattr("transferbench.pipeline.results.same_images", lambda *_: False)
+    found = json.loads(call("results", "compare", "stack", "average", "--json").stdout)["others"][0]
+    assert found["paired"] is None
 
 
 def test_a_result_is_copied_and_deleted_whole(call, tmp_path):

@@ -129,7 +129,9 @@ def compare(first: Tests, second: Tests, measure: Measure, *, n_resamples: int =
     EvaluationError
         If the test images or their labels differ.
     """
-    _same_images(first, second)
+    if not same_images(first, second):
+        msg = "the two results are not of the same test images and labels, so they cannot be compared image by image"
+        raise EvaluationError(msg)
     difference = value_of(first, measure) - value_of(second, measure)
     one, other = _resampled([first, second], measure, n_resamples, seed)
     resampled = one - other
@@ -141,6 +143,23 @@ def compare(first: Tests, second: Tests, measure: Measure, *, n_resamples: int =
         p_permutation=_two_sided(permuted, difference),
         n_images=len({image_id for test in first for image_id in test.ids}),
     )
+
+
+def same_images(first: Tests, second: Tests) -> bool:
+    """Tell whether two results can be compared image by image.
+
+    Parameters
+    ----------
+    first, second : sequence of ClassTest or LabelTest
+        One per split.
+
+    Returns
+    -------
+    bool
+        Whether they are of the same images in the same order, with the same labels.
+    """
+    told = [[(type(test), test.ids, test.truth.tolist()) for test in tests] for tests in (first, second)]
+    return told[0] == told[1]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -162,13 +181,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p_values))
     adjusted[order] = rising
     return [float(p) for p in adjusted]
-
-
-def _same_images(first: Tests, second: Tests) -> None:
-    told = [[(type(test), test.ids, test.truth.tolist()) for test in tests] for tests in (first, second)]
-    if told[0] != told[1]:
-        msg = "the two results are not of the same test images and labels, so they cannot be compared image by image"
-        raise EvaluationError(msg)
 
 
 def _percentiles(resampled: Float64, value: float) -> Interval:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferbench.errors import EvaluationError, ResultError
-from transferbench.evaluation.statistics import Paired, compare, holm
+from transferbench.errors import ResultError
+from transferbench.evaluation.statistics import Paired, compare, holm, same_images
 from transferbench.home import Home
 from transferbench.pipeline.statistics import measure_of, tests_of
 from transferbench.reporting.result import RESULT_FILE, Result, find_result, list_results, load_result
@@ -205,10 +205,7 @@ def _paired(first: Stored, other: Stored) -> Paired | None:
     if first.result.metric != other.result.metric:
         return None
     ours, theirs = (tests_of(load_test_scores(one.folder, one.result.test_scores_sha256), 0) for one in (first, other))
-    try:
-        return compare(ours, theirs, measure_of(first.result.metric))
-    except EvaluationError:
-        return None
+    return compare(ours, theirs, measure_of(first.result.metric)) if same_images(ours, theirs) else None
 
 
 def _inputs(result: Result) -> dict[str, Any]:
