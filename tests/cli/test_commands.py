@@ -140,7 +140,7 @@ def test_a_mistake_gets_one_clear_error(tb, command, message):
         ),
         (("run", "digits_stack", "--device", "gpu"), "'gpu' is not auto, cpu, cuda or cuda:N"),
         (("pretrain", "--epochs", "0"), "Invalid value for '--epochs'"),
-        (("evaluate",), "Missing option '--recipe'"),
+        (("evaluate",), "give --recipe, once or several times, or --all DATASET"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
