@@ -13,6 +13,9 @@ from pathlib import Path
 # Before numpy and torch are imported: tests run side by side, and rows must be the same bits in every process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Whoever starts the tests in a shell's background has them ignore Ctrl-C, and commands that they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from click.testing import CliRunner
