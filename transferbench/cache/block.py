@@ -398,16 +398,17 @@ class Block:
         starts = np.cumsum([0] + [sum(i not in lacking for i in self.rows(k)) for k in range(self.n_shards)])
         rows = _Rows(len(ids))
 
-        def place(entry: dict[str, Any]) -> bool:
+        def place(entry: dict[str, Any]) -> None:
             shard, (start, stop) = self._vouched(entry), starts[entry["shard"] :][:2]
-            if len(shard.ids) != stop - start:
+            if shard.ids != ids[start:stop]:
                 msg = f"{self._shard_path(shard.index)}: its skipped images are not those of the manifest. {REMEDY}"
                 raise CacheError(msg)
             if shard.ids:
                 rows.put(start, shard.array)
-            return True
 
-        if not all(in_order(place, manifest["shards"])) or rows.array is None:
+        for _ in in_order(place, manifest["shards"]):
+            pass
+        if rows.array is None:
             msg = f"the block {self.folder} has no rows"
             raise CacheError(msg)
         return Descriptors(ids=ids, array=rows.array, spec=self.spec)
