@@ -23,7 +23,9 @@ import numpy as np
 from transferbench import environment
 from transferbench.cache.block import Block
 from transferbench.cache.shard import ROWS_PER_SHARD
-from transferbench.types import DescriptorSpec, NetSpec, Preprocessing
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 SPEC = DescriptorSpec(
     dataset="benchmark",

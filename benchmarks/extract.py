@@ -38,7 +38,8 @@ from transferbench.pipeline.engines import EngineOptions, open_engine
 from transferbench.pipeline.extract import parts_of_options
 from transferbench.pipeline.plan import Part
 from transferbench.pipeline.shards import ShardImages, compute, n_workers
-from transferbench.types import NetSpec, Scales
+from transferbench.types.net import NetSpec
+from transferbench.types.scales import Scales
 
 SIZE = (500, 375)
 

@@ -43,7 +43,8 @@ from transferbench.training.augment import AugmentOptions
 from transferbench.training.batch import Batch, Crops
 from transferbench.training.loop import train
 from transferbench.training.options import Execution, TrainingOptions
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 SIZES = (
     (500, 375),

@@ -101,7 +101,7 @@ def ours(options: argparse.Namespace) -> dict:
     from transferbench.evaluation.aggregate import FeatureParts, Source
     from transferbench.evaluation.protocol import choose_C, one_vs_rest
     from transferbench.evaluation.svm.solvers import make_solver
-    from transferbench.types import Split
+    from transferbench.types.split import Split
 
     warm_up()
     rate = product_rate()

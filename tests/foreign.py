@@ -7,7 +7,8 @@ import torch
 
 from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.weights import from_net
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 SPEC = NetSpec(name="D", width=1 / 16, crop=64, n_classes=10)
 """fc6 covers 2 x 2 cells, so a wrong order of its inputs shows."""

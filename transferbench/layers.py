@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transferbench.types import Float32
+from transferbench.types.arrays import Float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

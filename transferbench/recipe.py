@@ -10,7 +10,10 @@ from transferbench.documents import Document, read_document, top_level_keys
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import NET_SOURCES, OWN_DATA, dataset_names, is_net, net_names, unknown
 from transferbench.pretraining import Count, Modern, Positive, Schedule, ShortSides, Start
-from transferbench.types import REGIONS, Interpolation, NetSpec, Region, Scales
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Interpolation
+from transferbench.types.regions import REGIONS, Region
+from transferbench.types.scales import Scales
 
 TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E", "B-5x5")
 """With the shallow net that Sect. 4.1 holds against B."""

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from transferbench.cache.block import Block
-from transferbench.types import DescriptorSpec, NetSpec, Preprocessing
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 IDS = tuple(f"image-{i:04d}" for i in range(600))
 

@@ -107,7 +107,7 @@ def test_other_ids_are_refused(block, tmp_path):
 
 
 def test_a_newer_format_is_refused_with_both_versions(block):
-    from transferbench.types import sha256_of
+    from transferbench.types.identity import sha256_of
 
     path = block.folder / MANIFEST
     manifest = json.loads(path.read_text())

@@ -12,7 +12,7 @@ from transferbench.cache.manifest import MANIFEST
 from transferbench.cache.shard import decode, encode
 from transferbench.cache.store import block_differences, export, import_file, load, stored_blocks, verify
 from transferbench.errors import CacheError, DatasetError
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 SKIPPED = {"image-0000": "is empty (zero bytes)", "image-0300": "is damaged: é", "image-0599": "is damaged: x"}
 LAST = dict.fromkeys(IDS[512:], "is damaged")

@@ -7,7 +7,7 @@ from PIL import Image
 from transferbench.evaluation.svm.choice import choose
 from transferbench.nets.costs import dense_macs
 from transferbench.reporting.outlook import duration
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 SIZES = ((60, 40), (40, 50), (64, 64))
 RESCALED = {32: ((48, 32), (32, 40), (32, 32)), 48: ((72, 48), (48, 60), (48, 48))}

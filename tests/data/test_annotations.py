@@ -8,7 +8,7 @@ import pytest
 
 from transferbench.data.annotations import MAX_XML_BYTES, read_annotation
 from transferbench.errors import DatasetError
-from transferbench.types import Box
+from transferbench.types.regions import Box
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
 LAUGHS = "".join(f'<!ENTITY l{k} "{f"&l{k - 1};" * 10}">' for k in range(1, 10))

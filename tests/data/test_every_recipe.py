@@ -18,7 +18,8 @@ import pytest
 from transferbench.home import Home
 from transferbench.nets.weights import random_weights, save_weights
 from transferbench.recipe import Recipe, load, shipped
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 CROP, WIDTH, SHRINK = 32, 0.03125, 8
 FIVE, THREE = "32, 48, 64, 80, 96 px; the published ones are 256, 384, 512, 640, 768", "32, 48, 64"

@@ -10,7 +10,7 @@ import pytest
 from transferbench.data.fingerprint import fingerprint
 from transferbench.data.place import Place
 from transferbench.errors import DatasetError
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 
 class Told:

@@ -8,7 +8,8 @@ from transferbench.data import Place, open_dataset
 from transferbench.data.record import load_published, load_record
 from transferbench.data.splits import audit, random_splits
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels, Split
+from transferbench.types.labels import ClassLabels
+from transferbench.types.split import Split
 
 
 def class_of(image_id: str) -> str:

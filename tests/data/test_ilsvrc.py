@@ -7,7 +7,7 @@ from transferbench.data.annotations import boxes_of
 from transferbench.data.ilsvrc import kit_order
 from transferbench.data.record import load_record
 from transferbench.errors import DatasetError
-from transferbench.types import Box
+from transferbench.types.regions import Box
 
 KIT = "ILSVRC2012_devkit_t12/data"
 

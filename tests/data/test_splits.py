@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from transferbench.data.splits import random_splits, ranked
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels
+from transferbench.types.labels import ClassLabels
 
 
 def labelled(*sizes):

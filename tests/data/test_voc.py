@@ -5,7 +5,7 @@ import pytest
 from transferbench.data import Place, open_dataset
 from transferbench.data.record import load_published, load_record
 from transferbench.errors import DatasetError
-from transferbench.types import Box
+from transferbench.types.regions import Box
 
 
 def opened(tree, name, **place):

@@ -14,7 +14,8 @@ from transferbench.evaluation.metrics import mean_average_precision
 from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest
 from transferbench.evaluation.svm import liblinear
 from transferbench.evaluation.svm.solvers import make_solver
-from transferbench.types import ClassLabels, MultiLabels, Split
+from transferbench.types.labels import ClassLabels, MultiLabels
+from transferbench.types.split import Split
 
 CS = (0.03, 0.3, 3.0)
 

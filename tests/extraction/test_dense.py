@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from transferbench.errors import DeviceError
 from transferbench.extraction.dense import batches, describe
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 BATCH_PIXELS = 1 << 20
 side = st.integers(1, 1200)

@@ -10,7 +10,8 @@ from transferbench.extraction.torch_engine import TorchEngine
 from transferbench.nets.inputs import DenseBackbone
 from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.plain import plain_trunk
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (3, 101, 141, 3), dtype=np.uint8)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from transferbench.cache.block import Block
-from transferbench.types import DescriptorSpec, NetSpec, Preprocessing
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 POINTS = ("after write", "after fsync", "before rename", "after rename", "before manifest", "after manifest")
 IDS = tuple(f"image-{i:05d}" for i in range(1100))

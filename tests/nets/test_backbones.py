@@ -11,7 +11,8 @@ from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.nets.backbones import Backbone, PooledNet, open_backbone, seeded
 from transferbench.nets.inputs import DenseBackbone
 from transferbench.nets.weights import load_weights, random_weights, save_weights
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 IMAGES = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8))
 

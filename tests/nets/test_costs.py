@@ -8,7 +8,8 @@ from transferbench.nets.costs import dense_macs, descriptor_dimensions
 from transferbench.nets.inputs import DenseBackbone
 from transferbench.nets.modules import VGG
 from transferbench.nets.vgg import crop_macs
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize("rounding", ["ceil", "floor"])

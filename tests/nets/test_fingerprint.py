@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from transferbench.nets.fingerprint import fingerprint, sample_descriptor, sample_image
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 
 @pytest.fixture(scope="module")

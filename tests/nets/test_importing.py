@@ -14,7 +14,8 @@ from transferbench.nets.fingerprint import fingerprint, sample_descriptor, sampl
 from transferbench.nets.importers import CONVENTIONS, FORMATS
 from transferbench.nets.importing import check_forms, import_file
 from transferbench.nets.inputs import DenseBackbone, InputLayer
-from transferbench.types import MEAN_RGB_ILSVRC, NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import MEAN_RGB_ILSVRC, Preprocessing
 
 ORIGINALS = ("keras", "matconvnet", "caffe", "pytorch-bgr")
 

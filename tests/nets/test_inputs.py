@@ -3,7 +3,8 @@ import torch
 
 from transferbench.nets.inputs import Classifier, DenseBackbone, InputLayer, PixelBackbone
 from transferbench.nets.modules import VGG, initialise
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 BYTES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 40, 48, 3), dtype=np.uint8))
 

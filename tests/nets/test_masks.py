@@ -4,7 +4,7 @@ import torch
 
 from transferbench.nets.masks import masked, splitmix64
 from transferbench.nets.modules import VGG, initialise
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 ONES = torch.ones(64, 512)
 DRAWS = torch.arange(64) + (3 << 32)

@@ -6,7 +6,7 @@ import torch
 
 from transferbench.nets import vgg
 from transferbench.nets.modules import LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, VGG, initialise
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 
 def random_net(spec, seed=0):

@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from transferbench.nets import vgg
 from transferbench.nets.modules import VGG
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 # Table 2 gives millions; the exact totals follow from Table 1 by hand (weights + biases).
 EXACT = {

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from transferbench.errors import WeightsError
 from transferbench.nets.header import METADATA_KEY, WeightsHeader, read_header
 from transferbench.nets.weights import Weights, from_net, load_weights, random_weights, save_weights, state_sha256
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 SPEC = NetSpec(name="A", width=1 / 64, crop=32, n_classes=4)
 

@@ -12,7 +12,7 @@ from transferbench.pipeline.datasets import DataOptions
 from transferbench.pipeline.engines import EngineOptions
 from transferbench.pipeline.extract import extract, parts_of_recipe
 from transferbench.progress import Silent
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 TABLE_1 = VGG(NetSpec(name="A", width=1 / 32, crop=32, n_classes=2))
 

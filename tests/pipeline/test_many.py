@@ -19,7 +19,7 @@ from transferbench.pipeline.floors import with_floors
 from transferbench.pipeline.sweep import combinations, swept_name
 from transferbench.recipe import Recipe, load
 from transferbench.reporting.test_scores import load_test_scores
-from transferbench.types import MultiLabels
+from transferbench.types.labels import MultiLabels
 
 RECIPE = """# A very slim random net.
 version: 1

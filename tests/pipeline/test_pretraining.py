@@ -19,7 +19,8 @@ from transferbench.pipeline.chain import PAPER, Changes, chain_of, recipe_for
 from transferbench.pipeline.check import check_files
 from transferbench.pipeline.runs import Run
 from transferbench.recipe import PretrainRecipe, load, shipped
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 CLASSES = ("n01440764", "n01443537", "n01484850")
 

@@ -14,7 +14,11 @@ from transferbench.pipeline.report import report
 from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.progress import Silent
 from transferbench.recipe import Recipe, load
-from transferbench.types import DescriptorSpec, MultiLabels, NetSpec, Preprocessing, Split
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.labels import MultiLabels
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
+from transferbench.types.split import Split
 
 DIMENSIONS = 6
 

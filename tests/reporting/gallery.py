@@ -10,7 +10,8 @@ from transferbench.reporting.overview import Reported
 from transferbench.reporting.result import BlockRecord, Result, SplitScore, StageRecord, VariantScore
 from transferbench.reporting.test_scores import SplitScores
 from transferbench.reporting.views import Curve, View, examples, thinned
-from transferbench.types import ClassLabels, MadeWith, MultiLabels, PublishedRow
+from transferbench.types.labels import ClassLabels, MultiLabels
+from transferbench.types.scores import MadeWith, PublishedRow
 
 VOC = [
     "aeroplane",

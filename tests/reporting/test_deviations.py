@@ -5,7 +5,7 @@ import pytest
 from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.deviations import RULES, deviations
 from transferbench.reporting.result import BlockRecord, SkippedImage
-from transferbench.types import MadeWith, PublishedRow
+from transferbench.types.scores import MadeWith, PublishedRow
 
 CALTECH = MadeWith(nets=("D",), aggregate="stack", scales=(256, 384))
 VOC = MadeWith(nets=("D",), aggregate="stack", scales=(256, 384), average_precision="eleven_point")

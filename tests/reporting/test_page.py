@@ -14,7 +14,7 @@ from transferbench.reporting.charts import COLOURS
 from transferbench.reporting.results_page import SHADE_PER_CENT, results_page
 from transferbench.reporting.test_scores import SplitScores
 from transferbench.reporting.views import View, examples, thinned
-from transferbench.types import ClassLabels, MultiLabels
+from transferbench.types.labels import ClassLabels, MultiLabels
 
 BROWSER = pytest.mark.skipif(
     browser.executable() is None,

@@ -4,7 +4,7 @@ from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.deviations import Deviation
 from transferbench.reporting.report import markdown_report, per_class_text, text_report
 from transferbench.reporting.tables import markdown_table, percent, text_table
-from transferbench.types import PublishedRow
+from transferbench.types.scores import PublishedRow
 
 ROW = PublishedRow(
     key="demo/D", metric="mean class recall", value=0.918, spread=0.01, source="Table 11, Net-D", tolerance=0.01

@@ -7,7 +7,7 @@ from transferbench.errors import ResultError
 from transferbench.evaluation.metrics import AVERAGE_PRECISIONS
 from transferbench.reporting.result import find_equal, save_result
 from transferbench.reporting.test_scores import FILE, OFFICIAL, SplitScores, load_test_scores, save_test_scores
-from transferbench.types import ClassLabels, MultiLabels
+from transferbench.types.labels import ClassLabels, MultiLabels
 
 IDS = tuple(f"imäge {n}" for n in range(40))
 

@@ -10,7 +10,7 @@ from transferbench.reporting.overview import Reported
 from transferbench.reporting.results_page import results_page
 from transferbench.reporting.test_scores import SplitScores
 from transferbench.reporting.views import View, examples
-from transferbench.types import ClassLabels, MultiLabels
+from transferbench.types.labels import ClassLabels, MultiLabels
 
 IDS = ("i", "j", "k", "l", "m")
 

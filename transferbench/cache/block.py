@@ -17,7 +17,9 @@ from transferbench.cache.parallel import in_order
 from transferbench.cache.shard import ROWS_PER_SHARD, Shard, decode, encode
 from transferbench.errors import CacheError, DatasetError, HeldError
 from transferbench.files import publish, storing, sweep, sync_folder, writer_lock
-from transferbench.types import Descriptors, DescriptorSpec, Float32, check_rows, sha256_of
+from transferbench.types.arrays import Float32
+from transferbench.types.descriptors import Descriptors, DescriptorSpec, check_rows
+from transferbench.types.identity import sha256_of
 
 _KEY_DIGITS = 16
 _CLAIMS = ".claims"

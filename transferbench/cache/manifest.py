@@ -7,7 +7,7 @@ from typing import Any
 from transferbench.cache.shard import ENCODING_TYPE, ENCODING_VERSION
 from transferbench.errors import CacheError
 from transferbench.files import publish
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 MANIFEST = "manifest.json"
 REMEDY = "Delete it and run `tb extract` with the same options again; intact shards are kept."

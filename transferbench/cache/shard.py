@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferbench.errors import CacheError
-from transferbench.types import DescriptorSpec, Float32, canonical_json
+from transferbench.types.arrays import Float32
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.identity import canonical_json
 
 ENCODING_TYPE = "transferbench.descriptors"
 ENCODING_VERSION = "1"

@@ -18,7 +18,9 @@ from transferbench.cache.shard import PlainFile, Shard, decode, encoded_ids, rea
 from transferbench.errors import CacheError, UnknownNameError
 from transferbench.files import publish
 from transferbench.lookup import unknown
-from transferbench.types import Descriptors, DescriptorSpec, Float32, check_rows, sha256_of
+from transferbench.types.arrays import Float32
+from transferbench.types.descriptors import Descriptors, DescriptorSpec, check_rows
+from transferbench.types.identity import sha256_of
 
 EXPORT_TYPE = "transferbench.descriptors-export"
 EXPORT_VERSION = "1"

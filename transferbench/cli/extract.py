@@ -20,7 +20,7 @@ from transferbench.cli.plan import print_extraction
 from transferbench.cli.terminal import is_first_process, print_table, progress
 
 if TYPE_CHECKING:
-    from transferbench.types import Scales
+    from transferbench.types.scales import Scales
 
 
 @click.command()

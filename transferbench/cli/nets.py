@@ -24,7 +24,7 @@ def list_nets(as_json: bool) -> None:
       tb nets list --json
     """
     from transferbench.nets import vgg
-    from transferbench.types import NetSpec
+    from transferbench.types.net import NetSpec
 
     specs = [NetSpec(name=name) for name in vgg.TABLE_1]
     rows = [

@@ -16,7 +16,7 @@ class ScalesType(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Turn the option's text into `Scales`."""
-        from transferbench.types import Scales
+        from transferbench.types.scales import Scales
 
         if isinstance(value, Scales):
             return value

@@ -18,7 +18,7 @@ from transferbench.cli.terminal import print_json, progress
 
 if TYPE_CHECKING:
     from transferbench.pipeline.outlook import ExtractionOutlook
-    from transferbench.types import Scales
+    from transferbench.types.scales import Scales
 
 
 @click.command()

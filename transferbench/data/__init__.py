@@ -29,7 +29,9 @@ from transferbench.data.table import survey_own_table
 from transferbench.data.voc import survey_voc, survey_voc_action
 from transferbench.errors import DatasetError
 from transferbench.lookup import lookup
-from transferbench.types import ClassLabels, Labels, Region, Split
+from transferbench.types.labels import ClassLabels, Labels
+from transferbench.types.regions import Region
+from transferbench.types.split import Split
 
 
 class Dataset(Protocol):

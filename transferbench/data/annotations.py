@@ -8,7 +8,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from transferbench.errors import DatasetError
-from transferbench.types import Box
+from transferbench.types.regions import Box
 
 MAX_XML_BYTES = 1 << 20
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from transferbench.data.record import DatasetRecord
 from transferbench.data.survey import Notes, Severity, Survey, some
-from transferbench.types import MultiLabels
+from transferbench.types.labels import MultiLabels
 
 
 def survey_coco(record: DatasetRecord, folder: Path) -> Survey:

@@ -23,7 +23,10 @@ from transferbench.data.splits import (
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Survey
 from transferbench.errors import DatasetError
-from transferbench.types import Box, ClassLabels, Labels, MultiLabels, Region, Split, sha256_of
+from transferbench.types.identity import sha256_of
+from transferbench.types.labels import ClassLabels, Labels, MultiLabels
+from transferbench.types.regions import Box, Region
+from transferbench.types.split import Split
 
 _SHOWN = 5
 

@@ -11,7 +11,11 @@ from transferbench.data.place import HERE, Place
 from transferbench.data.record import DatasetRecord, Part, load_record
 from transferbench.data.splits import first_of_every_class, ranked, splits_of, trial_record
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels, Int64, Labels, Region, Split, UInt8, sha256_of
+from transferbench.types.arrays import Int64, UInt8
+from transferbench.types.identity import sha256_of
+from transferbench.types.labels import ClassLabels, Labels
+from transferbench.types.regions import Region
+from transferbench.types.split import Split
 
 N_SOURCE = 1000
 _HELD_OUT_EVERY = 10

@@ -23,7 +23,8 @@ from PIL import Image
 
 from transferbench.data.images import FILTERS, as_rgb, decoding, open_encoded, rescale, rescaled_size
 from transferbench.errors import DatasetError
-from transferbench.types import Int64, Interpolation, UInt8
+from transferbench.types.arrays import Int64, UInt8
+from transferbench.types.preprocessing import Interpolation
 
 REDUCED_MARGIN = 2
 """How much larger than needed, in each direction, a JPEG that is decoded at a reduced size must still be."""

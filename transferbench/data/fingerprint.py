@@ -9,7 +9,7 @@ from pathlib import Path
 from transferbench.data.place import Place
 from transferbench.errors import DatasetError
 from transferbench.files import publish, sha256_file
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 _FORMAT = "transferbench.fingerprints.1"
 _WORKERS = min(8, os.cpu_count() or 1)

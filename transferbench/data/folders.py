@@ -7,7 +7,7 @@ from transferbench.data.own import ALL, own_record
 from transferbench.data.record import ClassFoldersLayout, DatasetRecord
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Survey, is_image, some, sorted_entries
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels
+from transferbench.types.labels import ClassLabels
 
 _PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from transferbench.data.record import DatasetRecord
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Severity, Survey, some, sorted_entries
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels
+from transferbench.types.labels import ClassLabels
 
 BLACKLIST = "blacklist"
 """The part of validation images that the localisation error leaves out."""

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from transferbench.errors import BadImageError, DatasetError
-from transferbench.types import Interpolation, UInt8
+from transferbench.types.arrays import UInt8
+from transferbench.types.preprocessing import Interpolation
 
 PIXELS_VERSION = 1
 """Part of every descriptor's key."""

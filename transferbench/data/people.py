@@ -9,7 +9,8 @@ from PIL import Image
 from transferbench.data.fingerprint import fingerprint
 from transferbench.data.images import read_header, read_image
 from transferbench.data.place import Place
-from transferbench.types import Box, sha256_of
+from transferbench.types.identity import sha256_of
+from transferbench.types.regions import Box
 
 _SEPARATOR = "#"
 

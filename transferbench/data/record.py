@@ -9,7 +9,7 @@ from transferbench import builtin
 from transferbench.documents import Document, read_document
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import OWN_DATA, dataset_names, unknown
-from transferbench.types import MadeWith, PublishedRow
+from transferbench.types.scores import MadeWith, PublishedRow
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

@@ -17,7 +17,8 @@ from transferbench.data.record import (
     TrainTest,
 )
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels, Labels, Split
+from transferbench.types.labels import ClassLabels, Labels
+from transferbench.types.split import Split
 
 
 def ranked(ids: Iterable[str], seed: int, split: int) -> list[str]:

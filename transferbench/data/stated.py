@@ -5,7 +5,7 @@ from itertools import combinations
 
 from transferbench.data.record import DatasetRecord, Part, protocol_parts
 from transferbench.data.survey import Finding, Severity, Survey, some
-from transferbench.types import ClassLabels
+from transferbench.types.labels import ClassLabels
 
 
 def compare_with_record(survey: Survey) -> list[Finding]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from transferbench.data.record import DatasetRecord
-from transferbench.types import Box, ClassLabels, Labels, MultiLabels
+from transferbench.types.labels import ClassLabels, Labels, MultiLabels
+from transferbench.types.regions import Box
 
 Severity = Literal["ok", "info", "stray", "missing", "corrupt", "wrong"]
 PROBLEMS: frozenset[Severity] = frozenset({"missing", "corrupt", "wrong"})

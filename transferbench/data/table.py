@@ -8,7 +8,7 @@ from transferbench.data.own import ALL, own_multi_label_record, own_record
 from transferbench.data.splits import ranked
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Survey, some
 from transferbench.errors import DatasetError
-from transferbench.types import ClassLabels, MultiLabels
+from transferbench.types.labels import ClassLabels, MultiLabels
 
 SEPARATOR = "|"
 """Between the labels of one image."""

@@ -9,7 +9,7 @@ from transferbench.data.people import image_of, person_id
 from transferbench.data.record import DatasetRecord, Part, VocActionLayout, VocLayout
 from transferbench.data.survey import Notes, Severity, Survey, assemble_labels, some
 from transferbench.errors import DatasetError
-from transferbench.types import Box
+from transferbench.types.regions import Box
 
 _LABELS = {"1": 1, "-1": -1, "0": 0}
 Rows = dict[str, list[int | None]]

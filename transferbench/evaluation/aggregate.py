@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from transferbench.errors import FeatureError
-from transferbench.types import Features, Float32, Float64, check_rows
+from transferbench.types.arrays import Float32, Float64
+from transferbench.types.descriptors import Features, check_rows
 
 L2 = Literal["none", "block", "global", "both"]
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from transferbench.errors import EvaluationError
-from transferbench.types import Float64, Int8, Int64
+from transferbench.types.arrays import Float64, Int8, Int64
 
 MEAN_CLASS_RECALL = "mean class recall"
 AveragePrecision = Literal["eleven_point", "area", "non_interpolated"]

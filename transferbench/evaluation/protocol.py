@@ -22,7 +22,10 @@ from transferbench.evaluation.metrics import (
 )
 from transferbench.evaluation.svm.objective import Targets
 from transferbench.evaluation.svm.solvers import Prepared, Solver
-from transferbench.types import ClassLabels, Float64, Int64, Labels, MultiLabels, Score, Split
+from transferbench.types.arrays import Float64, Int64
+from transferbench.types.labels import ClassLabels, Labels, MultiLabels
+from transferbench.types.scores import Score
+from transferbench.types.split import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferbench.evaluation.metrics import AveragePrecision
-from transferbench.types import Float64, Int8, Int64
+from transferbench.types.arrays import Float64, Int8, Int64
 
 Weights = NDArray[np.unsignedinteger[Any]]
 """(n, B): how often each of n images is in each of B resamples."""

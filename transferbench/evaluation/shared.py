@@ -6,7 +6,8 @@ import numpy as np
 
 from transferbench.errors import FeatureError
 from transferbench.evaluation.aggregate import Source
-from transferbench.types import Float32, sha256_of
+from transferbench.types.arrays import Float32
+from transferbench.types.identity import sha256_of
 
 
 def shared(source: Source, ids: tuple[str, ...], whose: Sequence[str], length: int) -> Source:

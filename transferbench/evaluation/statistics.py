@@ -45,7 +45,7 @@ from transferbench.evaluation.tested import (
     shares,
     value_of,
 )
-from transferbench.types import Float64, Int64
+from transferbench.types.arrays import Float64, Int64
 
 LEVEL = 0.95
 RESAMPLES = 2000

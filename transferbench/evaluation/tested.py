@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.metrics import AVERAGE_PRECISIONS, AveragePrecision
-from transferbench.types import Float64, Int8, Int64
+from transferbench.types.arrays import Float64, Int8, Int64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

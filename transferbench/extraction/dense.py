@@ -7,7 +7,7 @@ import numpy as np
 
 from transferbench.errors import DeviceError
 from transferbench.extraction.engine import Engine
-from transferbench.types import Float32, UInt8
+from transferbench.types.arrays import Float32, UInt8
 
 Size = tuple[int, int]
 Load = Callable[[Iterable[int]], Iterator[UInt8]]

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 
 from transferbench.errors import DeviceError
-from transferbench.types import Float32, UInt8
+from transferbench.types.arrays import Float32, UInt8
 
 
 class Engine(Protocol):

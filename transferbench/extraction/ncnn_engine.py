@@ -17,7 +17,7 @@ from torch import Tensor
 from transferbench.errors import DeviceError
 from transferbench.extraction.memory import fitting, free_bytes
 from transferbench.layers import Convolution, MaxPooling, PlainLayer, ResponseNormalisation
-from transferbench.types import Float32, UInt8
+from transferbench.types.arrays import Float32, UInt8
 
 BATCH_PIXELS = 1 << 22
 """The trunk takes one image after another; a batch is its images' bytes, and the small maps that fc6 takes at once."""

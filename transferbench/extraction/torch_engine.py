@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from transferbench.extraction.memory import fitting, free_bytes
-from transferbench.types import Float32, UInt8
+from transferbench.types.arrays import Float32, UInt8
 
 BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
 """On a CPU 12 images of 341 x 256 px: fc6 has enough positions, and no layer is faster with more. A GPU wants more."""

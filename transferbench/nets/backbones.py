@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.lookup import lookup
-from transferbench.types import Interpolation, NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Interpolation, Preprocessing
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _GRID_PX = 32

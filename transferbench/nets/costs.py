@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from transferbench.nets.vgg import LAYERS, blocks, fully_connected
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 
 @lru_cache(maxsize=1 << 16)

@@ -12,7 +12,7 @@ import torch
 
 from transferbench.nets.inputs import InputLayer
 from transferbench.nets.weights import Weights
-from transferbench.types import Float64, UInt8
+from transferbench.types.arrays import Float64, UInt8
 
 EXTRA_PX = 40
 """Added to the crop's side as the image's width: not square, and at 264 px the two ways to round pooling differ."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from transferbench.errors import WeightsError
 from transferbench.nets import vgg
-from transferbench.types import N_POOLINGS, NetSpec, PoolRounding
+from transferbench.types.net import N_POOLINGS, NetSpec, PoolRounding
 
 Shapes = Mapping[str, tuple[int, ...]]
 MOST_LINES = 12

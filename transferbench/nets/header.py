@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 from safetensors import SafetensorError, safe_open
 
 from transferbench.errors import WeightsError
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 FORMAT = "transferbench.weights"
 FORMAT_VERSION = 1

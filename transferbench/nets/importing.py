@@ -14,7 +14,7 @@ from transferbench.nets.header import ClassOrder, WeightsHeader
 from transferbench.nets.importers import CONVENTIONS, FORMATS, Convention
 from transferbench.nets.inputs import InputLayer
 from transferbench.nets.weights import State, Weights, check_state, state_sha256
-from transferbench.types import Preprocessing
+from transferbench.types.preprocessing import Preprocessing
 
 AGREEMENT = 1e-4
 """Largest difference, relative to the largest score, of the fully connected and the dense form on one crop."""

@@ -9,7 +9,7 @@ from transferbench.nets import vgg
 from transferbench.nets.backbones import PooledNet
 from transferbench.nets.head import Head
 from transferbench.nets.modules import VGG
-from transferbench.types import Preprocessing
+from transferbench.types.preprocessing import Preprocessing
 
 
 class InputLayer(nn.Module):

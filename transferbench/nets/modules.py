@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from transferbench.nets import vgg
 from transferbench.nets.masks import masked
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 5e-4, 0.75, 2.0
 """Krizhevsky's constants; torch divides alpha by the size, hence 5 times his 1e-4."""

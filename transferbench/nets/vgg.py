@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transferbench.types import NetSpec
+from transferbench.types.net import NetSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from transferbench.nets import fit, vgg
 from transferbench.nets.backbones import Backbone, PooledNet, open_backbone, seeded
 from transferbench.nets.header import METADATA_KEY, WeightsHeader, read_header
 from transferbench.nets.modules import VGG, initialise
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 State = dict[str, torch.Tensor]
 

@@ -8,7 +8,8 @@ from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader
 from transferbench.pipeline.weights import Choice, ChosenWeights, choose, drawn_before
 from transferbench.recipe import TABLE_1, RandomWeights
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights

@@ -13,7 +13,7 @@ from transferbench.data.pack.reading import PackedDataset
 from transferbench.errors import TrainingError
 from transferbench.training.augment import AugmentOptions
 from transferbench.training.batch import Crops
-from transferbench.types import Interpolation
+from transferbench.types.preprocessing import Interpolation
 
 _MOST_WORKERS = 16
 

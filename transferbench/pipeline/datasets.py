@@ -13,7 +13,7 @@ from transferbench.data.record import Archive, DatasetRecord, Part, is_own
 from transferbench.errors import DatasetError
 from transferbench.home import Home
 from transferbench.progress import Progress, Silent
-from transferbench.types import PublishedRow
+from transferbench.types.scores import PublishedRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from transferbench.errors import DatasetError
 from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions, place_of
 from transferbench.progress import Progress
-from transferbench.types import Split
+from transferbench.types.split import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

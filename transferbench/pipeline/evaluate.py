@@ -41,7 +41,9 @@ from transferbench.reporting.result import (
     save_result,
 )
 from transferbench.reporting.test_scores import OFFICIAL, SplitScores
-from transferbench.types import Float32, Split, sha256_of
+from transferbench.types.arrays import Float32
+from transferbench.types.identity import sha256_of
+from transferbench.types.split import Split
 
 EVALUATION_VERSION = 1
 """Raised when a change of the evaluation code changes a score."""

@@ -29,7 +29,8 @@ from transferbench.pipeline.weights import choose, draw, weights_choice
 from transferbench.progress import Progress, Task
 from transferbench.recipe import TABLE_1, Recipe, load
 from transferbench.reporting.outlook import duration
-from transferbench.types import Region, Scales
+from transferbench.types.regions import Region
+from transferbench.types.scales import Scales
 
 if TYPE_CHECKING:
     from transferbench.extraction.engine import Engine

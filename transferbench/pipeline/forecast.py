@@ -15,7 +15,8 @@ from transferbench.nets.costs import dense_macs, descriptor_dimensions
 from transferbench.pipeline.geometry import Geometry, look
 from transferbench.pipeline.plan import Part
 from transferbench.recipe import TABLE_1
-from transferbench.types import DescriptorSpec, Region
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.regions import Region
 
 State = Literal["cached", "partial", "absent"]
 _BYTES_PER_VALUE = 4

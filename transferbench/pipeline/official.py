@@ -7,7 +7,7 @@ from transferbench.errors import DatasetError
 from transferbench.evaluation.protocol import Prediction
 from transferbench.pipeline.skipped import Remaining
 from transferbench.reporting.result import Entry
-from transferbench.types import Split
+from transferbench.types.split import Split
 
 
 def official_split(dataset: Dataset) -> Split | None:

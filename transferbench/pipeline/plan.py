@@ -11,7 +11,11 @@ from transferbench.home import Home
 from transferbench.nets.vgg import LAYERS
 from transferbench.pipeline.weights import ChosenWeights, choose, draw
 from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe, ShuffledLabelsFloor
-from transferbench.types import N_POOLINGS, DescriptorSpec, NetSpec, Preprocessing, Region, Scales
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.net import N_POOLINGS, NetSpec
+from transferbench.types.preprocessing import Preprocessing
+from transferbench.types.regions import Region
+from transferbench.types.scales import Scales
 
 PRETRAINED = "pretrained"
 GRID_PX = 2**N_POOLINGS

@@ -14,7 +14,8 @@ from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_
 from transferbench.pipeline.forecast import Outline, work_of
 from transferbench.pipeline.shards import KEPT_BYTES, n_workers
 from transferbench.recipe import TABLE_1
-from transferbench.types import DescriptorSpec, UInt8
+from transferbench.types.arrays import UInt8
+from transferbench.types.descriptors import DescriptorSpec
 
 if TYPE_CHECKING:
     from PIL import Image

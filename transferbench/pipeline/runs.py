@@ -11,7 +11,7 @@ from transferbench.data.record import is_own, load_record
 from transferbench.errors import TrainingError
 from transferbench.home import Home
 from transferbench.recipe import PretrainRecipe, to_dict
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 TRAINING_VERSION = 1
 """Raised when a change of the training code changes the weights that come out."""

@@ -12,7 +12,7 @@ from transferbench.cache.block import Block
 from transferbench.data.images import rescale, rescaled_size
 from transferbench.data.pictures import Pictures
 from transferbench.errors import BadImageError, DatasetError
-from transferbench.types import Float32, UInt8
+from transferbench.types.arrays import Float32, UInt8
 
 if TYPE_CHECKING:
     from transferbench.extraction.engine import Engine

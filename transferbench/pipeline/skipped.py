@@ -12,7 +12,9 @@ from transferbench.data.people import image_of
 from transferbench.data.pictures import Pictures
 from transferbench.data.record import DatasetRecord
 from transferbench.reporting.result import SkippedImage
-from transferbench.types import ClassLabels, Labels, MultiLabels, Region, Split
+from transferbench.types.labels import ClassLabels, Labels, MultiLabels
+from transferbench.types.regions import Region
+from transferbench.types.split import Split
 
 
 def skipped_ids(blocks: Sequence[Block], dataset: Dataset) -> dict[str, str]:

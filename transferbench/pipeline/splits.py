@@ -10,7 +10,8 @@ from transferbench.data.splits import split_text
 from transferbench.files import publish
 from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions, target
-from transferbench.types import ClassLabels, Labels, Split
+from transferbench.types.labels import ClassLabels, Labels
+from transferbench.types.split import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

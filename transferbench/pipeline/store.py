@@ -16,7 +16,8 @@ from transferbench.nets.header import ClassOrder, WeightsHeader, read_header
 from transferbench.nets.known import KNOWN, KnownWeights
 from transferbench.pipeline.runs import finished_weights
 from transferbench.progress import Progress
-from transferbench.types import NetSpec, Preprocessing
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 OWN_FORMAT = "run"
 """Weights files of this program; every other format is a key of `transferbench.nets.importers.FORMATS`."""

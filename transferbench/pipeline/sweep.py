@@ -11,7 +11,7 @@ from transferbench.errors import DocumentError
 from transferbench.lookup import unknown
 from transferbench.pipeline.weights import weights_choice
 from transferbench.recipe import Recipe, to_dict
-from transferbench.types import Scales
+from transferbench.types.scales import Scales
 
 Settings = tuple[tuple[str, str], ...]
 """Key and value of each setting, as the user wrote them."""

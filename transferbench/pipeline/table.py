@@ -9,7 +9,7 @@ from transferbench.errors import CacheError
 from transferbench.pipeline.many import Outcome
 from transferbench.reporting.result import Result, load_result
 from transferbench.reporting.tables import percent
-from transferbench.types import PublishedRow
+from transferbench.types.scores import PublishedRow
 
 HEAD = ("dimensions", "ours", "95% interval", "C per split", "reference", "difference")
 NUMBERS = HEAD

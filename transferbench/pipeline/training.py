@@ -28,7 +28,7 @@ from transferbench.training.loop import train
 from transferbench.training.options import Execution, TrainingOptions, choose_precision
 from transferbench.training.processes import Processes
 from transferbench.training.watch import Epoch, Nobody
-from transferbench.types import Preprocessing
+from transferbench.types.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from transferbench.pipeline.pretrain import How

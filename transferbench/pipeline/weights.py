@@ -25,7 +25,9 @@ from transferbench.recipe import (
     RunWeights,
     load,
 )
-from transferbench.types import NetSpec, Preprocessing, sha256_of
+from transferbench.types.identity import sha256_of
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights

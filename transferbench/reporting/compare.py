@@ -5,7 +5,7 @@ from typing import Literal
 
 from transferbench.reporting.deviations import Deviation, deviations, own
 from transferbench.reporting.result import Result
-from transferbench.types import PublishedRow
+from transferbench.types.scores import PublishedRow
 
 Verdict = Literal["within", "outside", "not comparable"]
 _ROUNDING = 9  # 0.903 - 0.893 is 0.010000000000000009

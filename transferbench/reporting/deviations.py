@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from transferbench.reporting.result import Result, VariantScore
-from transferbench.types import MadeWith, PublishedRow
+from transferbench.types.scores import MadeWith, PublishedRow
 
 Effect = Literal["another quantity", "can move the number", "unknown"]
 """What a deviation does to the comparison: ours is a number of something else; ours may be higher or lower; nobody can

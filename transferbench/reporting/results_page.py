@@ -20,7 +20,7 @@ from transferbench.reporting.report import headline, mean_of_class, otherwise, p
 from transferbench.reporting.result import Result, VariantScore
 from transferbench.reporting.tables import percent
 from transferbench.reporting.views import View
-from transferbench.types import Int64
+from transferbench.types.arrays import Int64
 
 SHADE_PER_CENT = 45
 """The darkest cell of a confusion matrix: the number in it stays readable."""

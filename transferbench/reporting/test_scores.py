@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from transferbench.errors import ResultError
 from transferbench.files import publish, sha256_file
-from transferbench.types import ClassLabels, Float64, Int8, Int64, Labels
+from transferbench.types.arrays import Float64, Int8, Int64
+from transferbench.types.labels import ClassLabels, Labels
 
 FILE = "test-scores.npz"
 OFFICIAL = "official"

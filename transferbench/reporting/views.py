@@ -7,7 +7,7 @@ import numpy as np
 
 from transferbench.reporting.overview import Reported
 from transferbench.reporting.test_scores import SplitScores
-from transferbench.types import Float64, Int64
+from transferbench.types.arrays import Float64, Int64
 
 N_EXAMPLES = 6
 

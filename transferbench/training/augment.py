@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from transferbench.types import Float32, UInt8
+from transferbench.types.arrays import Float32, UInt8
 
 # Principal components of the RGB values of ILSVRC's training pixels, 0-255: cuda-convnet2, make-data/input_meta. These
 # are standard deviations; their squares, the eigenvalues, would shift by thousands of grey levels. (Other code has them

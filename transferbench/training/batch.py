@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from transferbench.types import Int64
+from transferbench.types.arrays import Int64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

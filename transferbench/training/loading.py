@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from transferbench.errors import TrainingError, TransferbenchError
 from transferbench.training.augment import AugmentOptions, Picture, generator, held_out_crop, training_crop
 from transferbench.training.batch import Batch
-from transferbench.types import Int64
+from transferbench.types.arrays import Int64
 
 AHEAD = 2
 """Batches that every worker prepares in advance; they wait in shared memory."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from transferbench.training.augment import generator
 from transferbench.training.processes import Processes
-from transferbench.types import Int64
+from transferbench.types.arrays import Int64
 
 _ORDER = 0xFFFFFFFF  # no image has this row, so the order has a generator of its own
 

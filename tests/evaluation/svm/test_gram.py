@@ -7,7 +7,9 @@ from transferbench.cache.block import Block
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.svm import gram as module
 from transferbench.evaluation.svm.gram import dual_scores, gram_matrix, primal_scores, sub_matrix
-from transferbench.types import DescriptorSpec, NetSpec, Preprocessing
+from transferbench.types.descriptors import DescriptorSpec
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 
 @pytest.fixture(params=[2048, 0], ids=["float64", "float32"])

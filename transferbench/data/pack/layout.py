@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from transferbench.errors import DatasetError
-from transferbench.types import Interpolation, sha256_of
+from transferbench.types.identity import sha256_of
+from transferbench.types.preprocessing import Interpolation
 
 DOCUMENT = "pack.json"
 PARTS: tuple["PackPart", "PackPart"] = ("training", "held_out")

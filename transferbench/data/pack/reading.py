@@ -19,7 +19,8 @@ from transferbench.data.splits import first_of_every_class, trial_record
 from transferbench.data.survey import Finding
 from transferbench.errors import DatasetError
 from transferbench.files import sha256_file
-from transferbench.types import ClassLabels, Int64, Labels
+from transferbench.types.arrays import Int64
+from transferbench.types.labels import ClassLabels, Labels
 
 
 class PackedImages:

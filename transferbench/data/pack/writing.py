@@ -32,7 +32,7 @@ from transferbench.data.pack.layout import (
 )
 from transferbench.errors import DatasetError, StorageError
 from transferbench.files import publish, publish_file, sha256_file, storing
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}
 _CHROMA_HALVED = 2  # Pillow's name of 4:2:0

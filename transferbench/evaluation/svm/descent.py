@@ -21,7 +21,7 @@ from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, Loss, Signs
 from transferbench.evaluation.svm.operators import MARGIN, Operator
 from transferbench.evaluation.svm.threads import each, in_ranges, one_core_each
-from transferbench.types import Float64
+from transferbench.types.arrays import Float64
 
 MAX_ROUNDS = 100
 TOLERANCES = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-5}

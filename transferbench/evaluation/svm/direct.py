@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transferbench.evaluation.svm.compiled import compiled
 from transferbench.evaluation.svm.newton_kernels import search_line, slope_along, within
-from transferbench.types import Float64, Int64
+from transferbench.types.arrays import Float64, Int64
 
 Matrix = NDArray[np.floating[Any]]
 

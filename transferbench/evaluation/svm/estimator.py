@@ -15,7 +15,7 @@ from transferbench.evaluation.svm.descent import MAX_ROUNDS, Descent, warn_of_ga
 from transferbench.evaluation.svm.gram import gram_of_rows, working_type
 from transferbench.evaluation.svm.objective import Loss, one_vs_rest_weights
 from transferbench.evaluation.svm.operators import GramOperator, RowsOperator
-from transferbench.types import Float64
+from transferbench.types.arrays import Float64
 
 
 class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types

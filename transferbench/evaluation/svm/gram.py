@@ -18,7 +18,7 @@ from transferbench.evaluation.svm import kernels
 from transferbench.evaluation.svm.gram_store import DamagedGramError, GramStore
 from transferbench.evaluation.svm.operators import Matrix
 from transferbench.evaluation.svm.threads import in_ranges
-from transferbench.types import Float64
+from transferbench.types.arrays import Float64
 
 FLOAT64_UP_TO = 2048
 """Images up to which everything is in float64: there the Gram matrix is small, and extreme values of C stay exact."""

@@ -18,7 +18,7 @@ import numpy as np
 from transferbench.evaluation.aggregate import Part
 from transferbench.evaluation.svm.operators import Matrix
 from transferbench.files import publish, publish_file, sweep
-from transferbench.types import sha256_of
+from transferbench.types.identity import sha256_of
 
 GRAM_VERSION = 1
 """Raised when a change of code changes a matrix."""

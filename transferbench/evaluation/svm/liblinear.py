@@ -12,7 +12,9 @@ from sklearn.svm import LinearSVC
 
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.objective import Loss, Targets
-from transferbench.types import Features, Float32, Float64, Split
+from transferbench.types.arrays import Float32, Float64
+from transferbench.types.descriptors import Features
+from transferbench.types.split import Split
 
 MAX_ITERATIONS = 100_000
 TOLERANCE = 1e-4

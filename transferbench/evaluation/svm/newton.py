@@ -15,7 +15,7 @@ from transferbench.evaluation.svm.objective import Costs, Signs
 from transferbench.evaluation.svm.operators import Matrix, Operator
 from transferbench.evaluation.svm.subspace import Preconditioner, Subspace
 from transferbench.evaluation.svm.threads import in_ranges
-from transferbench.types import Float64, Int64
+from transferbench.types.arrays import Float64, Int64
 
 _CONJUGATE_STEPS = 20
 # A step ends when the residual's square has fallen to this part: what is beyond would be lost when images meet their

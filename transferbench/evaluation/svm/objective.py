@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transferbench.types import Float64
+from transferbench.types.arrays import Float64
 
 Loss = Literal["squared_hinge", "hinge"]
 Targets = NDArray[np.int8]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transferbench.evaluation.svm import direct, kernels
 from transferbench.evaluation.svm.objective import Costs, Signs
 from transferbench.evaluation.svm.threads import each, in_ranges
-from transferbench.types import Float32, Float64, Int64
+from transferbench.types.arrays import Float32, Float64, Int64
 
 Matrix = NDArray[np.floating[Any]]
 _BLOCK = 256

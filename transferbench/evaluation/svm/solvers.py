@@ -16,7 +16,8 @@ from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
 from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
 from transferbench.recipe import SolverName
-from transferbench.types import Float32, Float64, Split
+from transferbench.types.arrays import Float32, Float64
+from transferbench.types.split import Split
 
 _BIAS = 1.0
 _SEED = 2015

@@ -12,7 +12,7 @@ import numpy as np
 from transferbench.evaluation.svm import newton_kernels
 from transferbench.evaluation.svm.operators import Matrix, Operator
 from transferbench.evaluation.svm.threads import in_ranges, one_core_each
-from transferbench.types import Float64, Int64
+from transferbench.types.arrays import Float64, Int64
 
 RANK = 64
 _MORE = 8

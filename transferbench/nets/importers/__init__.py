@@ -11,7 +11,8 @@ from pathlib import Path
 from transferbench.nets.header import ClassOrder
 from transferbench.nets.importers import caffe, keras, matconvnet, pytorch
 from transferbench.nets.importers.layers import Tensors
-from transferbench.types import MEAN_RGB_ILSVRC, PoolRounding, Preprocessing
+from transferbench.types.net import PoolRounding
+from transferbench.types.preprocessing import MEAN_RGB_ILSVRC, Preprocessing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

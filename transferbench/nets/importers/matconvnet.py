@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from transferbench.errors import WeightsError
 from transferbench.nets.importers.layers import Tensors, contiguous
-from transferbench.types import MEAN_RGB_ILSVRC
+from transferbench.types.preprocessing import MEAN_RGB_ILSVRC
 
 _MEAN_TOLERANCE = 0.01
 

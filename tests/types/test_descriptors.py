@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 
 from transferbench.errors import FeatureError
-from transferbench.types import (
-    ClassLabels,
-    DescriptorSpec,
-    MultiLabels,
-    NetSpec,
-    Preprocessing,
-    Scales,
-    Split,
-    check_rows,
-)
+from transferbench.types.descriptors import DescriptorSpec, check_rows
+from transferbench.types.net import NetSpec
+from transferbench.types.preprocessing import Preprocessing
 
 SPEC = DescriptorSpec(
     dataset="digits",
@@ -23,52 +16,6 @@ SPEC = DescriptorSpec(
     preprocessing=Preprocessing(),
     short_side_px=256,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "sides"),
-    [
-        ("256..768", (256, 384, 512, 640, 768)),
-        ("64..128:32", (64, 96, 128)),
-        ("256,384,512", (256, 384, 512)),
-        ("256, 300", (256, 300)),
-        ("384", (384,)),
-        ("256..256", (256,)),
-    ],
-)
-def test_scales_are_read(text, sides):
-    assert Scales.parse(text).sides_px == sides
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("256..700", "not a whole number of 128-pixel steps"),
-        ("768..256", "not a whole number"),
-        ("256..512:0", "not a whole number"),
-        ("512,256", "write 256,512"),
-        ("256,256", "without repeats"),
-        ("0", "at least 1 px"),
-        ("", "neither a range"),
-        ("256-768", "neither a range"),
-    ],
-)
-def test_wrong_scales_say_what_to_write(text, problem):
-    with pytest.raises(ValueError, match=problem):
-        Scales.parse(text)
-
-
-def test_scales_print_as_a_list_that_can_be_read_again():
-    scales = Scales.parse("256..768")
-    assert Scales.parse(str(scales)) == scales
-
-
-@pytest.mark.parametrize(
-    "settings", [{"width": 0.01}, {"width": 0}, {"width": 8}, {"crop": 100}, {"crop": 16}, {"n_classes": 1}]
-)
-def test_impossible_nets_are_refused(settings):
-    with pytest.raises(ValueError, match=r"width|crop|n_classes"):
-        NetSpec(name="A", **settings)
 
 
 def leaves(value, path=()):
@@ -145,21 +92,6 @@ def test_a_zero_row_names_its_image_and_counts_the_others():
 def test_rows_and_ids_must_agree():
     with pytest.raises(FeatureError, match="2 ids do not fit"):
         check_rows(("a", "b"), np.ones((3, 4), np.float32), "net D")
-
-
-def test_labels_follow_the_order_of_the_ids():
-    labels = ClassLabels(classes=("x", "y"), by_id={"a": 1, "b": 0})
-    assert labels.of(("b", "a", "b")).tolist() == [0, 1, 0]
-    multi = MultiLabels(classes=("x", "y"), by_id={"a": (1, 0), "b": (-1, 1)})
-    assert multi.of(("b", "a")).tolist() == [[-1, 1], [1, 0]]
-    assert multi.of(()).shape == (0, 2)
-
-
-def test_a_split_knows_its_training_part_and_identity():
-    split = Split(name="1 of 1", fit=("a", "d"), validation=("c",), test=("b",))
-    assert split.train == ("a", "c", "d")
-    assert split.sha256 != replace(split, test=("e",)).sha256
-    assert split.sha256 != replace(split, fit=("a",), validation=("c", "d")).sha256
 
 
 def test_rows_whose_squares_overflow_or_vanish_are_rows_all_the_same():
