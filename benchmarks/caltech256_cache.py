@@ -68,7 +68,8 @@ def main() -> None:
     from transferbench.data.record import load_record
     from transferbench.home import Home
     from transferbench.pipeline.plan import variants
-    from transferbench.recipe import Recipe, load
+    from transferbench.recipe.files import load
+    from transferbench.recipe.transfer import Recipe
 
     home = Home.at(options.home)
     home.root.mkdir(parents=True, exist_ok=True)

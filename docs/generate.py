@@ -9,9 +9,12 @@ import click
 
 from transferbench.cli import main as tb
 from transferbench.data.images import rescaled_size
-from transferbench.data.record import load_record, published_row
+from transferbench.data.published import published_row
+from transferbench.data.record import load_record
 from transferbench.nets.costs import dense_macs, descriptor_dimensions
-from transferbench.recipe import PretrainRecipe, Recipe, load, shipped, summary
+from transferbench.recipe.files import load, shipped, summary
+from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.recipe.transfer import Recipe
 from transferbench.reporting.tables import markdown_table, percent
 
 TOP = Path(__file__).resolve().parent.parent

@@ -2,7 +2,9 @@ import pytest
 
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.pipeline.check import check
-from transferbench.recipe import PretrainRecipe, Recipe, find, find_any, kind_of, load, shipped, to_dict
+from transferbench.recipe.files import find, find_any, kind_of, load, shipped, to_dict
+from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.recipe.transfer import Recipe
 
 
 def test_a_shipped_recipe_is_a_complete_value():

@@ -4,11 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from transferbench.documents import Document
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+from transferbench.documents import Count, Document, Fraction
 
 FIRST_AND_LAST = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8")
 """What nets B to E take from net A: its first four convolutions, which stand at the beginning of its blocks, and its

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from transferbench.cli import main
-from transferbench.recipe import Recipe, load, shipped
+from transferbench.recipe.files import load, shipped
+from transferbench.recipe.transfer import Recipe
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = ("recipes.md", "reproducing-the-paper.md")

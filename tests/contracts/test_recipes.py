@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from transferbench.data.record import load_published, load_record, record_names
-from transferbench.recipe import Recipe, load, shipped
+from transferbench.data.published import load_published
+from transferbench.data.record import load_record, record_names
+from transferbench.recipe.files import load, shipped
+from transferbench.recipe.transfer import Recipe
 
 # Table 11, the rows of the paper's own nets, and Table 12, typed in from the paper: value and spread.
 TABLE_11 = {

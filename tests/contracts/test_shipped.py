@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from transferbench import builtin
-from transferbench.data.record import load_published, load_record, record_names
+from transferbench.data.published import load_published
+from transferbench.data.record import load_record, record_names
 from transferbench.pipeline.check import check_files
-from transferbench.recipe import PretrainRecipe, Recipe, shipped
+from transferbench.recipe.files import shipped
+from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.recipe.transfer import Recipe
 
 RECIPES = [(name, path, kind) for kind in (Recipe, PretrainRecipe) for name, path in shipped(kind).items()]
 

@@ -4,7 +4,8 @@ from sklearn.datasets import load_digits
 
 from transferbench.data import digits as module
 from transferbench.data import open_dataset, open_source
-from transferbench.data.record import load_published, load_record, published_row
+from transferbench.data.published import load_published, published_row
+from transferbench.data.record import load_record
 from transferbench.errors import DatasetError, UnknownNameError
 
 

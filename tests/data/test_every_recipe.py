@@ -17,7 +17,8 @@ import pytest
 
 from transferbench.home import Home
 from transferbench.nets.weights import random_weights, save_weights
-from transferbench.recipe import Recipe, load, shipped
+from transferbench.recipe.files import load, shipped
+from transferbench.recipe.transfer import Recipe
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
 

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transferbench.data import Place, open_dataset
-from transferbench.data.record import load_published, load_record
-from transferbench.data.splits import audit, random_splits
+from transferbench.data.published import load_published
+from transferbench.data.random_splits import random_splits
+from transferbench.data.record import load_record
+from transferbench.data.splits import audit
 from transferbench.errors import DatasetError
 from transferbench.types.labels import ClassLabels
 from transferbench.types.split import Split

@@ -13,8 +13,8 @@ from sklearn.svm import LinearSVC
 from transferbench.cache.store import load, stored_blocks
 from transferbench.data import Place, open_dataset
 from transferbench.errors import DatasetError
-from transferbench.recipe import Recipe
-from transferbench.recipe import load as load_recipe
+from transferbench.recipe.files import load as load_recipe
+from transferbench.recipe.transfer import Recipe
 
 
 def opened(tree, name="voc2012_action"):

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from transferbench.data import Place, open_dataset
-from transferbench.data.record import load_published, load_record
+from transferbench.data.published import load_published
+from transferbench.data.record import load_record
 from transferbench.errors import DatasetError
 from transferbench.types.regions import Box
 

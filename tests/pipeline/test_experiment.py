@@ -11,7 +11,8 @@ from transferbench.cache.block import Block
 from transferbench.data import open_dataset
 from transferbench.home import Home
 from transferbench.pipeline.plan import blocks, variants
-from transferbench.recipe import Recipe, load
+from transferbench.recipe.files import load
+from transferbench.recipe.transfer import Recipe
 from transferbench.reporting.test_scores import load_test_scores
 
 

@@ -12,12 +12,13 @@ from click.testing import CliRunner
 
 from transferbench.cli import main
 from transferbench.data import open_dataset
-from transferbench.data.splits import low_shot_splits
+from transferbench.data.random_splits import low_shot_splits
 from transferbench.errors import DatasetError, DocumentError
 from transferbench.evaluation.protocol import shuffled
 from transferbench.pipeline.floors import with_floors
 from transferbench.pipeline.sweep import combinations, swept_name
-from transferbench.recipe import Recipe, load
+from transferbench.recipe.files import load
+from transferbench.recipe.transfer import Recipe
 from transferbench.reporting.test_scores import load_test_scores
 from transferbench.types.labels import MultiLabels
 

@@ -18,7 +18,8 @@ from transferbench.nets.weights import load_weights, random_weights
 from transferbench.pipeline.chain import PAPER, Changes, chain_of, recipe_for
 from transferbench.pipeline.check import check_files
 from transferbench.pipeline.runs import Run
-from transferbench.recipe import PretrainRecipe, load, shipped
+from transferbench.recipe.files import load, shipped
+from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
 

@@ -13,7 +13,8 @@ from transferbench.pipeline.plan import blocks, variants
 from transferbench.pipeline.report import report
 from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.progress import Silent
-from transferbench.recipe import Recipe, load
+from transferbench.recipe.files import load
+from transferbench.recipe.transfer import Recipe
 from transferbench.types.descriptors import DescriptorSpec
 from transferbench.types.labels import MultiLabels
 from transferbench.types.net import NetSpec

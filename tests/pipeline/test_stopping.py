@@ -149,7 +149,8 @@ def test_a_worker_that_hangs_is_named_instead_of_waited_for(tb, quick_recipe, mo
     from transferbench.home import Home
     from transferbench.pipeline import extract
     from transferbench.progress import Silent
-    from transferbench.recipe import Recipe, load
+    from transferbench.recipe.files import load
+    from transferbench.recipe.transfer import Recipe
 
     with tb.start("extract", "--recipe", quick_recipe, "--device", "cpu") as first:
         wait_for(lambda: list(tb.home.rglob(".lock-holder")), first)

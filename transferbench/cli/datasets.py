@@ -49,7 +49,8 @@ def show_dataset(name: str, as_json: bool) -> None:
     Example:
       tb datasets show voc2007
     """
-    from transferbench.data.record import load_published, load_record, record_folder
+    from transferbench.data.published import load_published
+    from transferbench.data.record import load_record, record_folder
     from transferbench.pipeline.datasets import record_rows
 
     record, published = load_record(name), load_published(name)

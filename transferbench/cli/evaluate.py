@@ -78,7 +78,8 @@ def evaluate(
     from transferbench.pipeline.floors import with_floors
     from transferbench.pipeline.many import Extraction, evaluate_many, recipes_on
     from transferbench.pipeline.report import report
-    from transferbench.recipe import Recipe, load
+    from transferbench.recipe.files import load
+    from transferbench.recipe.transfer import Recipe
 
     place, bars = Home.at(home), progress()
     names = dict.fromkeys((*recipes, *(recipes_on(dataset) if dataset is not None else ())))

@@ -22,7 +22,9 @@ def list_recipes(as_json: bool) -> None:
     Example:
       tb recipes list
     """
-    from transferbench.recipe import PretrainRecipe, Recipe, shipped, summary
+    from transferbench.recipe.files import shipped, summary
+    from transferbench.recipe.pretrain import PretrainRecipe
+    from transferbench.recipe.transfer import Recipe
 
     rows = [
         [name, kind, summary(path)]
@@ -45,7 +47,7 @@ def show_recipe(name: str, as_json: bool) -> None:
       tb recipes show digits_stack
     """
     from transferbench.documents import read_document
-    from transferbench.recipe import find_any, kind_of, to_dict
+    from transferbench.recipe.files import find_any, kind_of, to_dict
 
     path = find_any(name)
     if as_json:

@@ -47,7 +47,8 @@ def run(
     from transferbench.home import Home
     from transferbench.pipeline import run as pipeline
     from transferbench.pipeline.datasets import DataOptions
-    from transferbench.recipe import Recipe, load
+    from transferbench.recipe.files import load
+    from transferbench.recipe.transfer import Recipe
 
     place, bars = Home.at(home), progress()
     data = DataOptions(data_dir, limit, bars)

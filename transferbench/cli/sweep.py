@@ -63,7 +63,8 @@ def sweep(
     from transferbench.pipeline.evaluate import name_of
     from transferbench.pipeline.many import Extraction, evaluate_many
     from transferbench.pipeline.sweep import combinations, swept_name
-    from transferbench.recipe import Recipe, load
+    from transferbench.recipe.files import load
+    from transferbench.recipe.transfer import Recipe
 
     place, bars = Home.at(home), progress()
     combined = combinations(load(recipe, Recipe), settings)

@@ -12,18 +12,13 @@ from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.digits import Digits
 from transferbench.data.folders import survey_class_folders, survey_own_folder
 from transferbench.data.ilsvrc import survey_ilsvrc
+from transferbench.data.layouts import BundledLayout
 from transferbench.data.pack.layout import is_pack
 from transferbench.data.pack.reading import PackedDataset
 from transferbench.data.pictures import Pictures
 from transferbench.data.place import HERE, Place
-from transferbench.data.record import (
-    BundledLayout,
-    DatasetRecord,
-    Pretraining,
-    is_own,
-    load_record,
-    record_names,
-)
+from transferbench.data.protocols import Pretraining
+from transferbench.data.record import DatasetRecord, is_own, load_record, record_names
 from transferbench.data.survey import Survey
 from transferbench.data.table import survey_own_table
 from transferbench.data.voc import survey_voc, survey_voc_action

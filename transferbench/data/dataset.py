@@ -12,16 +12,13 @@ from transferbench.data.images import read_header, read_image
 from transferbench.data.people import Crops, WholeImages
 from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import Place
-from transferbench.data.record import DatasetRecord, Pretraining, RandomSplits, protocol_parts
-from transferbench.data.splits import (
-    first_of_every_class,
-    held_out_of_every_class,
-    official_split,
-    splits_of,
-    trial_record,
-)
+from transferbench.data.protocols import Pretraining, RandomSplits, protocol_parts
+from transferbench.data.random_splits import held_out_of_every_class
+from transferbench.data.record import DatasetRecord
+from transferbench.data.splits import official_split, splits_of
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Survey
+from transferbench.data.trial import first_of_every_class, trial_record
 from transferbench.errors import DatasetError
 from transferbench.types.identity import sha256_of
 from transferbench.types.labels import ClassLabels, Labels, MultiLabels

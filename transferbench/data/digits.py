@@ -8,8 +8,10 @@ from PIL import Image
 
 from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import HERE, Place
+from transferbench.data.random_splits import ranked
 from transferbench.data.record import DatasetRecord, Part, load_record
-from transferbench.data.splits import first_of_every_class, ranked, splits_of, trial_record
+from transferbench.data.splits import splits_of
+from transferbench.data.trial import first_of_every_class, trial_record
 from transferbench.errors import DatasetError
 from transferbench.types.arrays import Int64, UInt8
 from transferbench.types.identity import sha256_of

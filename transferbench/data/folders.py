@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from transferbench.data.layouts import ClassFoldersLayout
 from transferbench.data.own import ALL, own_record
-from transferbench.data.record import ClassFoldersLayout, DatasetRecord
+from transferbench.data.record import DatasetRecord
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Survey, is_image, some, sorted_entries
 from transferbench.errors import DatasetError
 from transferbench.types.labels import ClassLabels

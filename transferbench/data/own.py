@@ -6,16 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from transferbench.data.record import (
-    DatasetRecord,
-    FixedSplit,
-    OwnFolderLayout,
-    OwnTableLayout,
-    Part,
-    Protocol,
-    RandomSplits,
-    TrainTest,
-)
+from transferbench.data.layouts import OwnFolderLayout, OwnTableLayout
+from transferbench.data.protocols import FixedSplit, Protocol, RandomSplits, TrainTest
+from transferbench.data.record import DatasetRecord, Part
 from transferbench.errors import DatasetError
 
 ALL = "all"

@@ -3,7 +3,8 @@
 from collections import Counter
 from itertools import combinations
 
-from transferbench.data.record import DatasetRecord, Part, protocol_parts
+from transferbench.data.protocols import protocol_parts
+from transferbench.data.record import DatasetRecord, Part
 from transferbench.data.survey import Finding, Severity, Survey, some
 from transferbench.types.labels import ClassLabels
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transferbench.data.own import ALL, own_multi_label_record, own_record
-from transferbench.data.splits import ranked
+from transferbench.data.random_splits import ranked
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Survey, some
 from transferbench.errors import DatasetError
 from transferbench.types.labels import ClassLabels, MultiLabels

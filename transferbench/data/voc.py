@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transferbench.data.annotations import Annotation, read_annotation
+from transferbench.data.layouts import VocActionLayout, VocLayout
 from transferbench.data.people import image_of, person_id
-from transferbench.data.record import DatasetRecord, Part, VocActionLayout, VocLayout
+from transferbench.data.record import DatasetRecord, Part
 from transferbench.data.survey import Notes, Severity, Survey, assemble_labels, some
 from transferbench.errors import DatasetError
 from transferbench.types.regions import Box

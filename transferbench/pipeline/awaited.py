@@ -7,7 +7,8 @@ from transferbench.errors import WeightsError
 from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader
 from transferbench.pipeline.weights import Choice, ChosenWeights, choose, drawn_before
-from transferbench.recipe import TABLE_1, RandomWeights
+from transferbench.recipe.names import TABLE_1
+from transferbench.recipe.nets import RandomWeights
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from transferbench.data.own import own_name
 from transferbench.data.record import is_own
 from transferbench.errors import DocumentError
-from transferbench.recipe import PretrainRecipe, load, shipped
+from transferbench.recipe.files import load, shipped
+from transferbench.recipe.pretrain import PretrainRecipe
 
 PAPER = "paper"
 """``--recipe paper``: the last pretraining of the net's series in the paper, with all before it."""

@@ -4,12 +4,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from transferbench import builtin
-from transferbench.data.record import is_own, load_published, load_record
+from transferbench.data.published import load_published
+from transferbench.data.record import is_own, load_record
 from transferbench.documents import read_document
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import unknown
 from transferbench.pipeline.chain import chain_of
-from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, kind_of, load, shipped
+from transferbench.recipe.files import kind_of, load, shipped
+from transferbench.recipe.nets import RunWeights
+from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.recipe.transfer import Recipe
 
 
 def check_files(path: Path | None) -> dict[str, str | None]:

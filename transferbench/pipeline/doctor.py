@@ -11,9 +11,10 @@ from transferbench.data.check import check_images
 from transferbench.data.pack.layout import Pack, is_pack
 from transferbench.data.pack.reading import check_pack
 from transferbench.data.record import is_own, load_record, record_folder
-from transferbench.data.splits import first_of_every_class, splits_of
+from transferbench.data.splits import splits_of
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Finding, Survey
+from transferbench.data.trial import first_of_every_class
 from transferbench.errors import DatasetError
 from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions, place_of

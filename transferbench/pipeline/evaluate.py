@@ -13,7 +13,7 @@ from transferbench.cache.block import Block
 from transferbench.cache.shard import ROWS_PER_SHARD
 from transferbench.data import Dataset
 from transferbench.data.people import image_of
-from transferbench.data.splits import low_shot_splits
+from transferbench.data.random_splits import low_shot_splits
 from transferbench.data.survey import some
 from transferbench.errors import CacheError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
@@ -30,7 +30,8 @@ from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.statistics import with_intervals
 from transferbench.progress import Progress, Task
-from transferbench.recipe import Recipe, SolverName, to_dict
+from transferbench.recipe.files import to_dict
+from transferbench.recipe.transfer import Recipe, SolverName
 from transferbench.reporting.result import (
     BlockRecord,
     Result,

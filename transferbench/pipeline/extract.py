@@ -27,7 +27,9 @@ from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, draw, weights_choice
 from transferbench.progress import Progress, Task
-from transferbench.recipe import TABLE_1, Recipe, load
+from transferbench.recipe.files import load
+from transferbench.recipe.names import TABLE_1
+from transferbench.recipe.transfer import Recipe
 from transferbench.reporting.outlook import duration
 from transferbench.types.regions import Region
 from transferbench.types.scales import Scales

@@ -2,7 +2,7 @@
 
 from transferbench.errors import DocumentError
 from transferbench.lookup import unknown
-from transferbench.recipe import Floor, RandomWeightsFloor, RawPixelsFloor, Recipe, ShuffledLabelsFloor
+from transferbench.recipe.transfer import Floor, RandomWeightsFloor, RawPixelsFloor, Recipe, ShuffledLabelsFloor
 
 _PIXELS_SIDE = 8
 FLOORS: dict[str, Floor] = {

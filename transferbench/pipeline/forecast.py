@@ -14,7 +14,7 @@ from transferbench.data.images import rescaled_size
 from transferbench.nets.costs import dense_macs, descriptor_dimensions
 from transferbench.pipeline.geometry import Geometry, look
 from transferbench.pipeline.plan import Part
-from transferbench.recipe import TABLE_1
+from transferbench.recipe.names import TABLE_1
 from transferbench.types.descriptors import DescriptorSpec
 from transferbench.types.regions import Region
 

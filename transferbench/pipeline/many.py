@@ -17,8 +17,10 @@ from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.plan import PRETRAINED, Variant, variants
 from transferbench.pipeline.shards import OnBadImage
 from transferbench.progress import Progress
-from transferbench.recipe import NetChoice, Recipe, SolverName, shipped
-from transferbench.recipe import load as load_recipe
+from transferbench.recipe.files import load as load_recipe
+from transferbench.recipe.files import shipped
+from transferbench.recipe.nets import NetChoice
+from transferbench.recipe.transfer import Recipe, SolverName
 
 
 @dataclass(frozen=True, slots=True)

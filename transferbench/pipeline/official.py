@@ -2,7 +2,7 @@
 
 from transferbench.data import Dataset
 from transferbench.data.dataset import SurveyedDataset
-from transferbench.data.record import ServerTest
+from transferbench.data.protocols import ServerTest
 from transferbench.errors import DatasetError
 from transferbench.evaluation.protocol import Prediction
 from transferbench.pipeline.skipped import Remaining

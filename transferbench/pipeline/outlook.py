@@ -21,7 +21,11 @@ from transferbench.pipeline.forecast import BlockForecast, forecast, free_disk, 
 from transferbench.pipeline.plan import Part, Variant, all_parts, variants
 from transferbench.pipeline.probe import Probe, probe
 from transferbench.pipeline.runs import Run
-from transferbench.recipe import TABLE_1, PretrainRecipe, Recipe, RunWeights, load
+from transferbench.recipe.files import load
+from transferbench.recipe.names import TABLE_1
+from transferbench.recipe.nets import RunWeights
+from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.recipe.transfer import Recipe
 
 _PATH_PRODUCTS = 200
 _SIDE = 1536

@@ -9,7 +9,7 @@ from transferbench.data import packed_in
 from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.pack.layout import DOCUMENT, PARTS, Pack, PackOptions, is_pack
 from transferbench.data.pack.writing import PartImages, expected_bytes, software, write_shard
-from transferbench.data.splits import ranked
+from transferbench.data.random_splits import ranked
 from transferbench.errors import DatasetError, StorageError
 from transferbench.files import publish, sweep, writer_lock
 from transferbench.home import Home

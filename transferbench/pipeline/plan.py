@@ -10,7 +10,7 @@ from transferbench.errors import WeightsError
 from transferbench.home import Home
 from transferbench.nets.vgg import LAYERS
 from transferbench.pipeline.weights import ChosenWeights, choose, draw
-from transferbench.recipe import RandomWeightsFloor, RawPixelsFloor, Recipe, ShuffledLabelsFloor
+from transferbench.recipe.transfer import RandomWeightsFloor, RawPixelsFloor, Recipe, ShuffledLabelsFloor
 from transferbench.types.descriptors import DescriptorSpec
 from transferbench.types.net import N_POOLINGS, NetSpec
 from transferbench.types.preprocessing import Preprocessing

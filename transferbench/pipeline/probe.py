@@ -13,7 +13,7 @@ from transferbench.nets.vgg import n_parameters
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
 from transferbench.pipeline.forecast import Outline, work_of
 from transferbench.pipeline.shards import KEPT_BYTES, n_workers
-from transferbench.recipe import TABLE_1
+from transferbench.recipe.names import TABLE_1
 from transferbench.types.arrays import UInt8
 from transferbench.types.descriptors import DescriptorSpec
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transferbench.data.record import published_row
+from transferbench.data.published import published_row
 from transferbench.home import Home
 from transferbench.pipeline.datasets import WHOLE, DataOptions
 from transferbench.pipeline.page import views

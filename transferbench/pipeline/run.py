@@ -13,7 +13,10 @@ from transferbench.pipeline.report import Report, report
 from transferbench.pipeline.shards import OnBadImage
 from transferbench.pipeline.stage import Stage
 from transferbench.progress import Progress
-from transferbench.recipe import PretrainRecipe, Recipe, RunWeights, SolverName, load
+from transferbench.recipe.files import load
+from transferbench.recipe.nets import RunWeights
+from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.recipe.transfer import Recipe, SolverName
 
 
 def run(

@@ -10,7 +10,8 @@ from transferbench.data.images import PIXELS_VERSION
 from transferbench.data.record import is_own, load_record
 from transferbench.errors import TrainingError
 from transferbench.home import Home
-from transferbench.recipe import PretrainRecipe, to_dict
+from transferbench.recipe.files import to_dict
+from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.types.identity import sha256_of
 
 TRAINING_VERSION = 1

@@ -11,7 +11,7 @@ from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions
 from transferbench.pipeline.many import Outcome, evaluate_many
 from transferbench.progress import Progress, Silent
-from transferbench.recipe import Recipe, SolverName
+from transferbench.recipe.transfer import Recipe, SolverName
 
 _CONNECT_TIMEOUT_S = 10
 

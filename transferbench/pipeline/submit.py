@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from transferbench.data import open_dataset
 from transferbench.data.dataset import SurveyedDataset
-from transferbench.data.record import ServerTest, VocActionLayout, VocLayout
+from transferbench.data.layouts import VocActionLayout, VocLayout
+from transferbench.data.protocols import ServerTest
 from transferbench.errors import DatasetError, ResultError
 from transferbench.files import sha256_file
 from transferbench.home import Home

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from transferbench.errors import DocumentError
 from transferbench.lookup import unknown
 from transferbench.pipeline.weights import weights_choice
-from transferbench.recipe import Recipe, to_dict
+from transferbench.recipe.files import to_dict
+from transferbench.recipe.transfer import Recipe
 from transferbench.types.scales import Scales
 
 Settings = tuple[tuple[str, str], ...]

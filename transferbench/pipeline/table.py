@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transferbench.data.record import published_row
+from transferbench.data.published import published_row
 from transferbench.errors import CacheError
 from transferbench.pipeline.many import Outcome
 from transferbench.reporting.result import Result, load_result

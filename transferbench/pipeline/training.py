@@ -19,7 +19,8 @@ from transferbench.pipeline.crops import default_workers, pixels_of, training_cr
 from transferbench.pipeline.runs import TRAINING_VERSION, Run
 from transferbench.pretraining import FIRST_AND_LAST
 from transferbench.progress import Progress
-from transferbench.recipe import PretrainRecipe, to_dict
+from transferbench.recipe.files import to_dict
+from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.training.augment import AugmentOptions
 from transferbench.training.checkpoint import remove_checkpoints
 from transferbench.training.curves import curves

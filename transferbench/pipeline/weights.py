@@ -15,16 +15,10 @@ from transferbench.nets.header import WeightsHeader, read_header
 from transferbench.nets.known import KNOWN
 from transferbench.pipeline.runs import finished_weights, runs_of
 from transferbench.pipeline.store import file_name, find, stored
-from transferbench.recipe import (
-    TABLE_1,
-    DefaultWeights,
-    FileWeights,
-    NamedWeights,
-    PretrainRecipe,
-    RandomWeights,
-    RunWeights,
-    load,
-)
+from transferbench.recipe.files import load
+from transferbench.recipe.names import TABLE_1
+from transferbench.recipe.nets import DefaultWeights, FileWeights, NamedWeights, RandomWeights, RunWeights
+from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.types.identity import sha256_of
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing

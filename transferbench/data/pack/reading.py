@@ -15,8 +15,8 @@ from transferbench.data.own import own_record
 from transferbench.data.pack.layout import PARTS, Pack, PackPart, Shard, ShardName
 from transferbench.data.place import Place
 from transferbench.data.record import DatasetRecord
-from transferbench.data.splits import first_of_every_class, trial_record
 from transferbench.data.survey import Finding
+from transferbench.data.trial import first_of_every_class, trial_record
 from transferbench.errors import DatasetError
 from transferbench.files import sha256_file
 from transferbench.types.arrays import Int64

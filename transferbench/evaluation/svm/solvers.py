@@ -15,7 +15,7 @@ from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
 from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
-from transferbench.recipe import SolverName
+from transferbench.recipe.transfer import SolverName
 from transferbench.types.arrays import Float32, Float64
 from transferbench.types.split import Split
 

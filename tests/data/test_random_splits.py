@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferbench.data.splits import random_splits, ranked
+from transferbench.data.random_splits import random_splits, ranked
 from transferbench.errors import DatasetError
 from transferbench.types.labels import ClassLabels
 
