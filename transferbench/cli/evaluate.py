@@ -9,6 +9,7 @@ from transferbench.cli.options import (
     bad_image_option,
     data_options,
     device_option,
+    engine_options,
     floor_option,
     home_option,
     json_option,
@@ -21,7 +22,8 @@ from transferbench.cli.terminal import print_json, print_table, progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transferbench.pipeline.many import Outcome
+    from transferbench.pipeline.engines import EngineOptions
+    from transferbench.pipeline.many import Extraction, Outcome
 
 
 @click.command()
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @solver_option
 @data_options
 @device_option
+@engine_options
 @bad_image_option
 @scheduler_option
 @home_option
@@ -51,6 +54,9 @@ def evaluate(
     data_dir: Path | None,
     limit: int | None,
     device: str,
+    engine: Any,
+    precision: Any,
+    compiled: bool,
     on_bad_image: Any,
     scheduler: str | None,
     home: Path,
@@ -75,13 +81,16 @@ def evaluate(
         raise click.UsageError(msg)
     from transferbench.home import Home
     from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.engines import EngineOptions
     from transferbench.pipeline.floors import with_floors
-    from transferbench.pipeline.many import Extraction, evaluate_many, recipes_on
+    from transferbench.pipeline.many import evaluate_many, recipes_on
     from transferbench.pipeline.report import report
     from transferbench.recipe.files import load
     from transferbench.recipe.transfer import Recipe
 
     place, bars = Home.at(home), progress()
+    how = EngineOptions(engine=engine, precision=precision, compiled=compiled)
+    extraction = how_to_extract(device, on_bad_image, how, wanted=with_extraction)
     names = dict.fromkeys((*recipes, *(recipes_on(dataset) if dataset is not None else ())))
     experiments = {name: with_floors(load(name, Recipe), floors) for name in names}
     if scheduler is not None:
@@ -96,7 +105,7 @@ def evaluate(
         progress=bars,
         data=DataOptions(data_dir, limit, bars),
         solver=solver,
-        extraction=Extraction(device, on_bad_image) if with_extraction else None,
+        extraction=extraction,
         floors=floors,
         strict=len(experiments) == 1,
     )
@@ -104,6 +113,17 @@ def evaluate(
         print_report(report(place, outcomes[0].folder), as_json=as_json)
     else:
         print_outcomes(outcomes, as_json=as_json)
+
+
+def how_to_extract(device: str, on_bad_image: Any, how: "EngineOptions", *, wanted: bool) -> "Extraction | None":
+    """Gather what ``--extract`` goes by; refuse an engine that would be asked for in vain."""
+    from transferbench.pipeline.engines import AUTO
+    from transferbench.pipeline.many import Extraction
+
+    if not wanted and how != AUTO:
+        msg = "--engine, --precision and --compile say how descriptors are extracted; add --extract"
+        raise click.UsageError(msg)
+    return Extraction(device, on_bad_image, how) if wanted else None
 
 
 def print_outcomes(outcomes: "Sequence[Outcome]", *, as_json: bool, name: str = "recipe") -> None:

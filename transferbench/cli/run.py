@@ -9,6 +9,7 @@ from transferbench.cli.options import (
     bad_image_option,
     data_options,
     device_option,
+    engine_options,
     home_option,
     json_option,
     solver_option,
@@ -22,6 +23,7 @@ from transferbench.cli.terminal import progress
 @solver_option
 @data_options
 @device_option
+@engine_options
 @bad_image_option
 @home_option
 @json_option
@@ -31,6 +33,9 @@ def run(
     data_dir: Path | None,
     limit: int | None,
     device: str,
+    engine: Any,
+    precision: Any,
+    compiled: bool,
     on_bad_image: Any,
     home: Path,
     as_json: bool,
@@ -47,6 +52,7 @@ def run(
     from transferbench.home import Home
     from transferbench.pipeline import run as pipeline
     from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.engines import EngineOptions
     from transferbench.recipe.files import load
     from transferbench.recipe.transfer import Recipe
 
@@ -55,5 +61,6 @@ def run(
     done = pipeline.run(
         recipe, load(recipe, Recipe), place,
         device=device, progress=bars, data=data, solver=solver, on_bad_image=on_bad_image,
+        engine=EngineOptions(engine=engine, precision=precision, compiled=compiled),
     )  # fmt: skip
     print_report(done, as_json=as_json)

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from transferbench.cli.evaluate import print_outcomes
+from transferbench.cli.evaluate import how_to_extract, print_outcomes
 from transferbench.cli.options import (
     bad_image_option,
     data_options,
     device_option,
+    engine_options,
     home_option,
     json_option,
     solver_option,
@@ -33,6 +34,7 @@ from transferbench.cli.terminal import progress
 @solver_option
 @data_options
 @device_option
+@engine_options
 @bad_image_option
 @home_option
 @json_option
@@ -44,6 +46,9 @@ def sweep(
     data_dir: Path | None,
     limit: int | None,
     device: str,
+    engine: Any,
+    precision: Any,
+    compiled: bool,
     on_bad_image: Any,
     home: Path,
     as_json: bool,
@@ -60,13 +65,16 @@ def sweep(
     """
     from transferbench.home import Home
     from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.engines import EngineOptions
     from transferbench.pipeline.evaluate import name_of
-    from transferbench.pipeline.many import Extraction, evaluate_many
+    from transferbench.pipeline.many import evaluate_many
     from transferbench.pipeline.sweep import combinations, swept_name
     from transferbench.recipe.files import load
     from transferbench.recipe.transfer import Recipe
 
     place, bars = Home.at(home), progress()
+    how = EngineOptions(engine=engine, precision=precision, compiled=compiled)
+    extraction = how_to_extract(device, on_bad_image, how, wanted=with_extraction)
     combined = combinations(load(recipe, Recipe), settings)
     outcomes = evaluate_many(
         {swept_name(name_of(recipe), chosen): changed for chosen, changed in combined.items()},
@@ -74,7 +82,7 @@ def sweep(
         progress=bars,
         data=DataOptions(data_dir, limit, bars),
         solver=solver,
-        extraction=Extraction(device, on_bad_image) if with_extraction else None,
+        extraction=extraction,
         again=shlex.join(["tb", "sweep", recipe, *(f"--set={text}" for text in settings), "--extract"]),
     )
     print_outcomes(outcomes, as_json=as_json, name="combination")

@@ -97,23 +97,69 @@ def described(engine: "Engine") -> str:
     return f"on {engine.device}, by {engine.name} in {engine.precision}"
 
 
-def _engine_for(net: "VGG | PooledNet", device: str, options: EngineOptions) -> EngineName:
-    """Choose; what was asked for by name is taken or refused, never replaced."""
-    from transferbench.extraction.ncnn_engine import installed
-    from transferbench.nets.modules import VGG
+def refuse_contradictions(device: str, options: EngineOptions) -> None:
+    """Refuse what no net could be run with, before hours go into pretraining one.
 
-    refusals = [
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    options : EngineOptions
+        What was asked for.
+
+    Raises
+    ------
+    DeviceError
+        If the device or engine is not there, or cannot do what was asked.
+    """
+    if options == AUTO:  # nothing was asked for, and torch need not be imported
+        return
+    from transferbench.extraction.engine import choose_device
+
+    _refuse(options, refusals(choose_device(device), options))
+
+
+def refusals(device: str, options: EngineOptions = AUTO) -> list[str]:
+    """Say why ncnn is not taken.
+
+    Parameters
+    ----------
+    device : str
+        As `choose_device` returns it.
+    options : EngineOptions
+        What was asked for.
+
+    Returns
+    -------
+    list of str
+        Reasons, for a sentence that begins with its name; empty where it is taken for a net of Table 1.
+    """
+    from transferbench.extraction.ncnn_engine import installed
+
+    known = [
         ("is for CPUs; use --device cpu", device != "cpu"),
-        ("knows the nets of Table 1 alone", not isinstance(net, VGG)),
         ("computes in float32 alone", options.precision not in {"auto", "float32"}),
         ("is not compiled by torch; leave out --compile", options.compiled),
         ("is not installed: pip install 'transferbench[cpu]'", not installed()),
     ]
-    reasons = [reason for reason, applies in refusals if applies]
+    return [reason for reason, applies in known if applies]
+
+
+def _engine_for(net: "VGG | PooledNet", device: str, options: EngineOptions) -> EngineName:
+    """Choose; what was asked for by name is taken or refused, never replaced."""
+    from transferbench.nets.modules import VGG
+
+    reasons = refusals(device, options)
+    if not isinstance(net, VGG):
+        reasons = ["knows the nets of Table 1 alone", *reasons]
+    _refuse(options, reasons)
+    return "torch" if options.engine == "torch" or reasons else "ncnn"
+
+
+def _refuse(options: EngineOptions, reasons: list[str]) -> None:
     if options.engine == "ncnn" and reasons:
         msg = f"the engine ncnn {reasons[0]}.\n  Or use --engine torch."
         raise DeviceError(msg)
-    return "torch" if options.engine == "torch" or reasons else "ncnn"
 
 
 def _precision_for(device: str, options: EngineOptions) -> str:

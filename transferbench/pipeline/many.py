@@ -12,6 +12,7 @@ from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
+from transferbench.pipeline.engines import AUTO, EngineOptions
 from transferbench.pipeline.evaluate import evaluate_recipe, missing_blocks
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.plan import PRETRAINED, Variant, variants
@@ -33,10 +34,13 @@ class Extraction:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     on_bad_image : {"stop", "skip"}
         What becomes of an image that cannot be decoded.
+    engine : EngineOptions
+        What runs the nets, and how precisely.
     """
 
     device: str
     on_bad_image: OnBadImage
+    engine: EngineOptions = AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +145,7 @@ def evaluate_many(
                     home,
                     device=extraction.device,
                     progress=progress,
+                    engine=extraction.engine,
                     on_bad_image=extraction.on_bad_image,
                 )
             ]

@@ -6,6 +6,7 @@ from transferbench.home import Home
 from transferbench.pipeline.chain import Link
 from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
+from transferbench.pipeline.engines import AUTO, EngineOptions, refuse_contradictions
 from transferbench.pipeline.evaluate import evaluate_recipe
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.pretrain import pretrain
@@ -28,6 +29,7 @@ def run(
     progress: Progress,
     data: DataOptions = WHOLE,
     solver: SolverName = "auto",
+    engine: EngineOptions = AUTO,
     on_bad_image: OnBadImage = "stop",
 ) -> Report:
     """Pretrain, extract, evaluate and report.
@@ -48,6 +50,8 @@ def run(
         Where the target's images are, and how many are wanted.
     solver : {"auto", "gram", "rows", "liblinear"}
         How the SVMs are fitted.
+    engine : EngineOptions
+        How descriptors are computed; pretraining has options of its own.
     on_bad_image : {"stop", "skip"}
         What to do about an image that cannot be decoded.
 
@@ -57,6 +61,7 @@ def run(
         Of a result that is stored.
     """
     check(recipe)
+    refuse_contradictions(device, engine)
     dataset = target(recipe.dataset, home, data)  # before hours of pretraining: is it there, and whole?
     stages: list[Stage] = []
     for needed in dict.fromkeys(
@@ -65,6 +70,10 @@ def run(
         link = Link(Path(needed).stem, load(needed, PretrainRecipe))
         _, stage = pretrain(link, home, device=device, progress=progress)
         stages.append(stage)
-    stages.append(extract_recipe(recipe, dataset, home, device=device, progress=progress, on_bad_image=on_bad_image))
+    stages.append(
+        extract_recipe(
+            recipe, dataset, home, device=device, progress=progress, engine=engine, on_bad_image=on_bad_image
+        )
+    )
     folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages, solver=solver)
     return report(home, folder)
