@@ -11,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from transferbench import download as module
-from transferbench.download import Patience, download
+from transferbench.address import Patience
+from transferbench.download import download
 from transferbench.errors import DownloadError, StorageError
+from transferbench.expected import Expected
 from transferbench.progress import Silent
 
 CONTENT = random.Random(1).randbytes(700_000)
@@ -122,11 +124,10 @@ def address(server):
         yield url
 
 
-def fetch(urls, target, *, sha256=SHA256, md5=None, size=SIZE, patience=SWIFT, progress=None, **more):
+def fetch(urls, target, *, patience=SWIFT, progress=None, **known):
     urls = [urls] if isinstance(urls, str) else urls
-    return download(
-        urls, target, sha256=sha256, md5=md5, size=size, progress=progress or Silent(), patience=patience, **more
-    )
+    expected = Expected(**{"sha256": SHA256, "size": SIZE, **known})
+    return download(urls, target, expected, progress=progress or Silent(), patience=patience)
 
 
 def names(folder):

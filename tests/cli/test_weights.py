@@ -20,8 +20,9 @@ from transferbench.nets.importers import CONVENTIONS, FORMATS
 from transferbench.nets.importing import stamped
 from transferbench.nets.known import KNOWN
 from transferbench.nets.weights import load_weights, save_weights
-from transferbench.pipeline.store import OWN_FORMAT, describe
 from transferbench.pipeline.weights import choose, weights_choice
+from transferbench.pipeline.weights_import import OWN_FORMAT
+from transferbench.pipeline.weights_store import describe
 
 
 class Quiet(SimpleHTTPRequestHandler):

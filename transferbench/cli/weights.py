@@ -36,7 +36,7 @@ def list_weights(home: Path, as_json: bool) -> None:
       tb weights list
     """
     from transferbench.home import Home
-    from transferbench.pipeline.store import listing
+    from transferbench.pipeline.weights_store import listing
 
     rows = listing(Home.at(home))
     if as_json:
@@ -62,7 +62,7 @@ def fetch_weights(names: tuple[str, ...], home: Path, as_json: bool) -> None:
       tb weights fetch vgg16-caffe
     """
     from transferbench.home import Home
-    from transferbench.pipeline.store import fetch
+    from transferbench.pipeline.weights_fetch import fetch
 
     paths = {}
     for name in names:
@@ -110,9 +110,9 @@ def import_weights(
       tb weights import mine.pth --format state-dict --input rgb-mean --name mine
     """
     from transferbench.home import Home
-    from transferbench.pipeline import store
+    from transferbench.pipeline.weights_import import import_weights as import_file
 
-    path = store.import_weights(
+    path = import_file(
         file,
         kind,
         Home.at(home),
@@ -146,7 +146,8 @@ def show_weights(name: str, home: Path, as_json: bool) -> None:
 
     from transferbench.home import Home
     from transferbench.nets.header import read_header
-    from transferbench.pipeline.store import is_only_published, published
+    from transferbench.pipeline.weights_fetch import published
+    from transferbench.pipeline.weights_store import is_only_published
 
     place = Home.at(home)
     if is_only_published(name, place):
@@ -192,23 +193,23 @@ def verify_weights(names: tuple[str, ...], home: Path, as_json: bool) -> None:
       tb weights verify
     """
     from transferbench.home import Home
-    from transferbench.pipeline import store
+    from transferbench.pipeline.weights_store import disagreeing_originals, listing, verify
 
     place = Home.at(home)
     paths = {name: _find(name, place) for name in names} or {
-        row.name: row.path for row in store.listing(place) if row.path is not None
+        row.name: row.path for row in listing(place) if row.path is not None
     }
-    found = {name: store.verify(path) for name, path in paths.items()}
+    found = {name: verify(path) for name, path in paths.items()}
     rows = [[name, "ok" if problem is None else problem] for name, problem in found.items()]
     print_table(("weights", "verdict"), rows if as_json else [r for r in rows if r[1] == "ok"], as_json=as_json)
     problems = [problem for problem in found.values() if problem is not None]
-    problems += [] if names else store.disagreeing_originals(place)
+    problems += [] if names else disagreeing_originals(place)
     if problems:
         raise click.ClickException("\n".join(problems))
 
 
 def _find(name: str, home: "Home") -> Path:
-    from transferbench.pipeline.store import find
+    from transferbench.pipeline.weights_store import find
 
     path = Path(name).expanduser()
     return path if path.suffix == ".safetensors" or "/" in name else find(name, home)

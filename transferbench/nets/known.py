@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from transferbench.expected import Expected
+
 PAPER = {"D": "the paper's net D", "E": "the paper's net E"}
 RETRAINED = "retrained by torchvision, not the paper's"
 
@@ -45,6 +47,11 @@ class KnownWeights:
     def label(self) -> str:
         """What the weights are, for people."""
         return PAPER[self.net] if self.original else RETRAINED
+
+    @property
+    def expected(self) -> Expected:
+        """What a file is held against to be this one."""
+        return Expected(sha256=self.sha256, sha384=self.sha384, md5=self.md5, size=self.size)
 
 
 _OXFORD = "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"

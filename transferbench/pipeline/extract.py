@@ -24,8 +24,8 @@ from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, va
 from transferbench.pipeline.probe import try_out
 from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
 from transferbench.pipeline.stage import Stage, timed
-from transferbench.pipeline.store import describe
 from transferbench.pipeline.weights import choose, draw, weights_choice
+from transferbench.pipeline.weights_store import describe
 from transferbench.progress import Progress, Task
 from transferbench.recipe.files import load
 from transferbench.recipe.names import TABLE_1

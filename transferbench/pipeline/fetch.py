@@ -9,6 +9,7 @@ from transferbench.data.archives import require_room, unpack
 from transferbench.data.record import Archive, is_own, load_record
 from transferbench.download import download
 from transferbench.errors import DatasetError
+from transferbench.expected import Expected
 from transferbench.files import publish, sha256_file
 from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions, place_of
@@ -103,9 +104,7 @@ def _fetch(archive: Archive, folder: Path, *, keep: bool, progress: Progress) ->
     file = download(
         archive.urls,
         folder / ARCHIVES / archive.file,
-        sha256=archive.sha256,
-        md5=archive.md5,
-        size=archive.bytes,
+        Expected(sha256=archive.sha256, md5=archive.md5, size=archive.bytes),
         progress=progress,
     )
     sha256 = sha256_file(file)

@@ -14,7 +14,7 @@ from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader, read_header
 from transferbench.nets.known import KNOWN
 from transferbench.pipeline.runs import finished_weights, runs_of
-from transferbench.pipeline.store import file_name, find, stored
+from transferbench.pipeline.weights_store import file_name, find, stored
 from transferbench.recipe.files import load
 from transferbench.recipe.names import TABLE_1
 from transferbench.recipe.nets import DefaultWeights, FileWeights, NamedWeights, RandomWeights, RunWeights
