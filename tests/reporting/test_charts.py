@@ -115,3 +115,31 @@ def test_text_and_lines_stand_out_from_their_background(theme, background):
     assert {name: contrast(colours[name], colours[background]) >= 4.5 for name in texts} == dict.fromkeys(texts, True)
     lines = [f"k{n}" for n in range(6)]
     assert {name: contrast(colours[name], colours[background]) >= 3 for name in lines} == dict.fromkeys(lines, True)
+
+
+def test_an_axis_ends_where_values_can():
+    y = Axis("%", within=(0.0, 100.0))
+    tree = drawn(line_chart([Series("a", [(1, 99.8), (2, 97.0)], [(99.2, 100.4), (96, 98)])], title="t", x=X, y=y))
+    up = ticks(tree, "end")
+    assert max(map(float, up)) == 100
+    whisker = tree.find(".//path[@class='whisker']").get("d")
+    assert float(re.search(r"V([\d.]+)", whisker)[1]) + 4 == float(up["100"].get("y"))
+    assert float(up["100"].get("y")) < 20  # the axis goes on no further
+
+
+def test_an_axis_shows_as_much_as_it_must():
+    y = Axis("%", within=(0.0, 100.0), span=2.0)
+    up = ticks(drawn(line_chart([Series("a", [(1, 98.71), (2, 98.64)])], title="t", x=X, y=y)), "end")
+    assert min(map(float, up)) <= 97.7
+    assert 99.6 <= max(map(float, up)) <= 100
+
+
+def test_ticks_have_as_many_digits_as_each_other():
+    up = ticks(drawn(line_chart([Series("a", [(1, 1.0), (2, 2.4)])], title="t", x=X, y=Y)), "end")
+    assert {len(text.partition(".")[2]) for text in up} == {1}
+
+
+def test_a_short_logarithmic_axis_has_a_tick_at_both_ends():
+    y = Axis("rate", log=True)
+    up = ticks(drawn(line_chart([Series("a", [(1, 0.005), (2, 0.00005)])], title="t", x=X, y=y)), "end")
+    assert [min(map(float, up)), max(map(float, up))] == [0.00005, 0.005]

@@ -1,4 +1,4 @@
-"""The page over many results: its text without a browser, and its behaviour in one."""
+"""The page over many results: its text. What a browser makes of it is in test_page_browser.py."""
 
 import itertools
 import re
@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from tests.reporting import browser, gallery
+from tests.reporting import gallery
 from tests.reporting.test_charts import contrast
 from transferbench.reporting.charts import COLOURS
-from transferbench.reporting.results_page import SHADE_PER_CENT, results_page
+from transferbench.reporting.results_page import results_page
+from transferbench.reporting.shown import SHADE_PER_CENT
 from transferbench.reporting.test_scores import SplitScores
 from transferbench.reporting.views import View, examples, thinned
 from transferbench.types.labels import ClassLabels, MultiLabels
-
-BROWSER = pytest.mark.skipif(
-    browser.executable() is None,
-    reason="no browser: install Chromium (apt-get install chromium) or name one with TB_BROWSER",
-)
 
 
 @pytest.fixture(scope="module")
@@ -128,80 +124,6 @@ def test_a_result_without_claim_or_single_images_has_its_page(result):
     assert "no claim" in text
     assert "Best test images" not in text
     assert "92.7 ± 0.5 %" in text
-
-
-SCRIPT = """
-const rows = () => [...document.querySelectorAll("#all tbody tr")];
-const column = (n) => rows().map((row) => row.cells[n].textContent);
-const press = (n) => document.querySelectorAll("#all thead th")[n].querySelector("button").click();
-const wait = (ms) => new Promise((done) => window.setTimeout(done, ms));
-const overflow = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
-const found = { width: window.innerWidth, folded: overflow() };
-press(4); found.descending = column(4); found.sorted = document.querySelectorAll("#all th")[4].ariaSort;
-press(4); found.ascending = column(4);
-press(0); found.names = column(0);
-const input = document.getElementById("filter");
-input.value = "voc2012 outside"; input.dispatchEvent(new window.Event("input"));
-found.filtered = rows().filter((row) => row.offsetParent !== null).map((row) => row.cells[0].textContent);
-found.results = [...document.querySelectorAll("details.result")].filter((each) => each.offsetParent !== null).length;
-found.count = document.querySelector(".tools output").textContent;
-input.value = ""; input.dispatchEvent(new window.Event("input"));
-found.all = rows().filter((row) => row.offsetParent !== null).length;
-window.location.hash = "#r3"; await wait(300);
-found.opened = document.getElementById("r3").open;
-for (const each of document.querySelectorAll("details")) each.open = true;
-found.unfolded = overflow();
-found.wide = [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1
-  && !e.closest(".scroll, pre, .skip, svg")).map((e) => e.tagName + "." + e.className).slice(0, 5);
-const classes = document.getElementById("f1");
-classes.value = "category 007"; classes.dispatchEvent(new window.Event("input"));
-found.classes = [...document.querySelectorAll("#c1 tbody tr")].filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
-found.fetched = window.performance.getEntriesByType("resource").map((e) => e.name).filter((name) => !name.startsWith("data:"));
-return found;
-"""
-
-
-@BROWSER
-def test_in_a_browser_it_sorts_filters_fits_a_phone_and_fetches_nothing(tmp_path, page, views):
-    (desktop, phone), console = browser.ask(tmp_path, page, SCRIPT, (1200, 360))
-    assert console == []
-    assert "problem" not in desktop, desktop
-    assert "problem" not in phone, phone
-    assert (desktop["width"], phone["width"]) == (1200, 360)
-    ours = sorted((view.entry.comparison.ours for view in views), reverse=True)
-    shown = [float(text.split()[0]) for text in desktop["descending"]]
-    assert shown == [float(f"{100 * value:.1f}") for value in ours]
-    assert desktop["sorted"] == "descending"
-    assert [float(text.split()[0]) for text in desktop["ascending"]] == shown[::-1]
-    assert desktop["names"] == sorted(desktop["names"])
-    outside = {
-        v.entry.result.recipe_name
-        for v in views
-        if "voc2012" in v.entry.result.recipe_name and v.entry.comparison.verdict == "outside"
-    }
-    assert set(desktop["filtered"]) == outside
-    assert desktop["results"] == len(outside)
-    assert desktop["count"] == f"{len(outside)} of 20"
-    assert desktop["all"] == 20
-    assert desktop["opened"] is True
-    assert desktop["classes"] == ["category 007"]
-    for window in (desktop, phone):
-        assert window["wide"] == []
-        assert (window["folded"], window["unfolded"]) == (0, 0)
-        assert window["fetched"] == []
-
-
-@BROWSER
-def test_it_opens_quickly(tmp_path, page, record_property, capsys):
-    timing = "<script>addEventListener('load',()=>{document.title='loaded '+Math.round(performance.now())})</script>"
-    path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", timing + "</body>"))
-    document, console = browser.opened(path)
-    assert console == []
-    milliseconds = int(re.search(r"<title>loaded (\d+)</title>", document)[1])
-    record_property("milliseconds_to_load", milliseconds)
-    with capsys.disabled():
-        print(f"\n{len(page) / 1e6:.2f} MB, loaded after {milliseconds} ms")
 
 
 def test_the_best_and_worst_of_single_labels():

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 Point = tuple[float, float]
 
-WIDTH, HEIGHT = 400, 250  # as wide as a phone, so that its text stays readable there
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 10, 44
+WIDTH, HEIGHT = 400, 264  # as wide as a phone, so that its text stays readable there
+_RIGHT, _TOP, _BOTTOM = 14, 10, 58
+_LABEL, _DIGIT = 30, 8.5  # room at the left: for the label, and for every character of the longest tick
 _MOST_POINTS = 240
 _MARKED = 24  # a longer line is drawn without a mark on every point
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 4")
@@ -88,6 +89,10 @@ class Axis:
         Ends that are always shown.
     ticks : tuple of float, optional
         Instead of round numbers.
+    within : tuple of two floats, optional
+        What values can be at all, for instance 0 and 100: the axis ends there at the latest, and so do spreads.
+    span : float
+        How much the axis shows at least, so that a difference of no weight does not fill the chart.
     """
 
     label: str
@@ -95,6 +100,12 @@ class Axis:
     low: float | None = None
     high: float | None = None
     ticks: tuple[float, ...] | None = None
+    within: tuple[float, float] | None = None
+    span: float = 0.0
+
+    def clipped(self, value: float) -> float:
+        """Return the value, or the end of what is possible that it lies beyond."""
+        return value if self.within is None else min(max(value, self.within[0]), self.within[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +156,11 @@ def line_chart(
         If there is nothing to draw, or a value is not finite, or not positive on a logarithmic axis.
     """
     _check(series, x, y)
-    shown = [_thinned(one) for one in series]
-    across = _Scale.of(x, [p[0] for s in shown for p in s.points], _LEFT, WIDTH - _RIGHT)
+    shown = [_thinned(_clipped(one, y)) for one in series]
     heights = [p[1] for s in shown for p in s.points] + [end for s in shown for ends in s.spread or () for end in ends]
     up = _Scale.of(y, heights, HEIGHT - _BOTTOM, _TOP)
+    left = round(_LABEL + _DIGIT * max(map(len, up.labels)))
+    across = _Scale.of(x, [p[0] for s in shown for p in s.points], left, WIDTH - _RIGHT)
     parts = [_grid(across, up, x, y), *(_line(s, number, across, up) for number, s in enumerate(shown))]
     words = description or f"{title}. {' '.join(_in_words(s) for s in series)}"
     svg = Markup('<svg class="plot" role="img" viewBox="0 0 {} {}" aria-label="{}">{}</svg>').format(
@@ -175,10 +187,18 @@ class _Scale:
         high = max([*values, *([] if axis.high is None else [axis.high])])
         if low == high:
             low, high = (low / 2, high * 2) if axis.log else (low - 0.5, high + 0.5)
+        lacking = max(0.0, axis.span - (high - low)) / 2
+        low, high = axis.clipped(low - lacking), axis.clipped(high + lacking)
         ticks = axis.ticks or (_powers(low, high) if axis.log else _round_numbers(low, high))
-        if not axis.log:
-            low, high = min(low, *ticks), max(high, *ticks)
+        low, high = (axis.clipped(end) for end in (min(low, *ticks), max(high, *ticks)))
         return cls(low, high, start, end, axis.log, tuple(t for t in ticks if low <= t <= high))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What stands at the ticks: where distances are differences, all with as many digits after the point."""
+        short = [f"{tick:g}" for tick in self.ticks]
+        digits = max((len(text.partition(".")[2]) for text in short if "e" not in text), default=0)
+        return tuple(short if self.log else (f"{tick:.{digits}f}" for tick in self.ticks))
 
     def __call__(self, value: float) -> float:
         low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
@@ -206,25 +226,34 @@ def _round_numbers(low: float, high: float) -> tuple[float, ...]:
 
 
 def _powers(low: float, high: float) -> tuple[float, ...]:
-    """Powers of ten within the values, thinned to seven; of a short range 1, 2 and 5 times them."""
+    """Powers of ten within the values, thinned to seven; of a short range 1, 2 and 5 times them, also around it."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     within = [10.0**n for n in range(first, last + 1) if low <= 10.0**n <= high]
     if len(within) < 3:
-        return tuple(m * 10.0**n for n in range(first, last + 1) for m in (1, 2, 5) if low <= m * 10.0**n <= high)
+        steps = [m * 10.0**n for n in range(first, last + 1) for m in (1, 2, 5)]
+        below = max(step for step in steps if step <= low * 1.001)
+        above = min((step for step in steps if step >= high * 0.999), default=steps[-1])
+        return tuple(step for step in steps if below <= step <= above)
     return tuple(within[:: -(-len(within) // 7)])
 
 
 def _grid(across: _Scale, up: _Scale, x: Axis, y: Axis) -> Markup:
-    bottom = HEIGHT - _BOTTOM
+    left, bottom = across.start, HEIGHT - _BOTTOM
     level = Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>')
-    rows = [level.format(_LEFT, up(t), WIDTH - _RIGHT, _LEFT - 6, up(t) + 4, f"{t:g}") for t in up.ticks]
+    rows = [
+        level.format(left, up(t), WIDTH - _RIGHT, left - 6, up(t) + 4, label)
+        for t, label in zip(up.ticks, up.labels, strict=True)
+    ]
     below = Markup('<path class="grid" d="M{0} {1}v4"/><text x="{0}" y="{2}" text-anchor="middle">{3}</text>')
-    columns = [below.format(across(t), bottom, bottom + 17, f"{t:g}") for t in across.ticks]
+    columns = [
+        below.format(across(t), bottom, bottom + 24, label)
+        for t, label in zip(across.ticks, across.labels, strict=True)
+    ]
     middle = (_TOP + bottom) / 2
     labels = Markup(
         '<text x="{}" y="{}" text-anchor="middle">{}</text>'
         '<text transform="translate(12 {}) rotate(-90)" text-anchor="middle">{}</text>'
-    ).format((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 8, x.label, middle, y.label)
+    ).format((left + WIDTH - _RIGHT) / 2, HEIGHT - 8, x.label, middle, y.label)
     return Markup("").join([*rows, *columns, labels])
 
 
@@ -284,6 +313,13 @@ def _in_words(series: Series) -> str:
         return f"{series.name}: {y0:.4g} at {x0:g}."
     top = max(series.points, key=lambda p: p[1])
     return f"{series.name}: from {y0:.4g} at {x0:g} to {y1:.4g} at {x1:g}, highest {top[1]:.4g} at {top[0]:g}."
+
+
+def _clipped(series: Series, y: Axis) -> Series:
+    """End spreads where the values can: a mean of 99.8 with a deviation of 0.4 does not reach 100.2 per cent."""
+    if series.spread is None or y.within is None:
+        return series
+    return Series(series.name, series.points, [(y.clipped(low), y.clipped(high)) for low, high in series.spread])
 
 
 def _thinned(series: Series) -> Series:

@@ -120,7 +120,8 @@ def headline(result: Result) -> str:
     trial = "TRIAL, " if result.limit is not None else ""
     return (
         f"{trial}{result.metric} in per cent on {result.dataset}, "
-        f"{len(splits)} split{'s' if len(splits) > 1 else ''} of {train} training and {splits[0].n_test} test images"
+        f"{len(splits)} split{'s' if len(splits) > 1 else ''} "
+        f"of {train:,} training and {splits[0].n_test:,} test images"
     )
 
 

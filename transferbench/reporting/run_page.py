@@ -77,7 +77,7 @@ def _charts(story: RunStory) -> list[Markup]:
         Series("top-1", [(x, 100 * (1 - y)) for x, y in _points(epochs, "accuracy")]),
         Series("top-5", [(x, 100 * (1 - y)) for x, y in _points(epochs, "top5")]),
     ]
-    charts += _chart(errors, "Error on held-out images", axis, Axis("%", low=0.0))
+    charts += _chart(errors, "Error on held-out images", axis, Axis("%", low=0.0, within=(0.0, 100.0)))
     rate = _points(steps, "learning_rate") or _points(epochs, "learning_rate")
     positive = [point for point in rate if point[1] > 0]  # a cosine ends at zero
     charts += _chart([Series("rate", positive)], "Learning rate", axis, Axis("rate", log=True))

@@ -7,8 +7,8 @@ const value = (row, column) => {
 const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true }));
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
+  table.classList.add("sorted");
   heads.forEach((head, column) => {
-    if (head.classList.contains("plain")) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
@@ -42,7 +42,8 @@ for (const tools of document.querySelectorAll(".tools")) {
       if (details) details.hidden = row.hidden;
     }
     for (const section of document.querySelectorAll("section.dataset")) {
-      section.hidden = [...section.querySelectorAll("details.result")].every((each) => each.hidden);
+      const results = [...section.querySelectorAll("details.result")];
+      section.hidden = results.length > 0 && results.every((each) => each.hidden);
     }
     count.textContent = `${shown} of ${rows.length}`;
   };
@@ -50,10 +51,13 @@ for (const tools of document.querySelectorAll(".tools")) {
   tools.hidden = false;
   apply();
 }
-// A link to a folded result opens it.
+// A link to a folded result opens it, and the keyboard goes on from there.
 const unfold = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target instanceof HTMLDetailsElement) { target.open = true; target.scrollIntoView(); }
+  if (!(target instanceof HTMLDetailsElement)) return;
+  target.open = true;
+  target.scrollIntoView();
+  target.querySelector("summary").focus({ preventScroll: true });
 };
 addEventListener("hashchange", unfold);
 unfold();
