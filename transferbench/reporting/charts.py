@@ -104,7 +104,18 @@ class Axis:
     span: float = 0.0
 
     def clipped(self, value: float) -> float:
-        """Return the value, or the end of what is possible that it lies beyond."""
+        """Keep a value to what is possible.
+
+        Parameters
+        ----------
+        value : float
+            In the axis's unit.
+
+        Returns
+        -------
+        float
+            The same, or the end that it lies beyond.
+        """
         return value if self.within is None else min(max(value, self.within[0]), self.within[1])
 
 
