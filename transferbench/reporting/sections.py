@@ -11,7 +11,15 @@ from transferbench.reporting.shown import SINGLE_SCALE, Shown, score_axis
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The results on one dataset, and what can be seen only side by side."""
+    """The results on one dataset, and what can be seen only side by side.
+
+    Parameters
+    ----------
+    dataset, title : str
+        Its name, and its name for people.
+    results : list of Shown
+        At least one.
+    """
 
     dataset: str
     title: str
@@ -33,7 +41,18 @@ class Section:
         return "± one standard deviation" if any(low < high for low, high in (s.interval for s in self.results)) else ""
 
     def place(self, value: float) -> str:
-        """Return where on the axis a value is, in per cent of its length."""
+        """Find a value's place on the axis.
+
+        Parameters
+        ----------
+        value : float
+            In [0, 1].
+
+        Returns
+        -------
+        str
+            In per cent of the axis's length.
+        """
         low, high = self.ends
         return f"{100 * min(1.0, max(0.0, (value - low) / (high - low))):.1f}"
 

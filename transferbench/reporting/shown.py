@@ -29,7 +29,15 @@ _CONFUSIONS = 12
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A result in the words of the template."""
+    """A result in the words of the template.
+
+    Parameters
+    ----------
+    number : int
+        From 1, for the places that links lead to.
+    view : View
+        The result, and what is drawn of it.
+    """
 
     number: int
     view: View
@@ -161,7 +169,15 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts over all splits, and how they are shown."""
+    """Counts over all splits, and how they are shown.
+
+    Parameters
+    ----------
+    counts : ndarray of int64 of shape (n_classes, n_classes)
+        Rows are true classes, columns predicted ones.
+    classes : tuple of str
+        Names.
+    """
 
     counts: Int64
     classes: tuple[str, ...]
