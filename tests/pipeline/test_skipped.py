@@ -8,7 +8,8 @@ import pytest
 from transferbench.cache.block import Block
 from transferbench.data import open_dataset
 from transferbench.home import Home
-from transferbench.pipeline.evaluate import _source, evaluate_recipe
+from transferbench.pipeline.evaluate import evaluate_recipe
+from transferbench.pipeline.features import source_of
 from transferbench.pipeline.plan import blocks, variants
 from transferbench.pipeline.report import report
 from transferbench.pipeline.skipped import Remaining, skipped_ids
@@ -173,6 +174,6 @@ def test_chunks_are_of_the_images_that_are_left_where_a_whole_shard_is_missing(e
     block = Block.of(tmp_path, block.spec, block.ids)
     rows = rows_of(dataset, block)
     fill(block, rows, skipped := {*block.rows(1), block.ids[0]})
-    chunks = list(_source(block, Remaining(dataset, dict.fromkeys(skipped, "is damaged"))).chunks())
+    chunks = list(source_of(block, Remaining(dataset, dict.fromkeys(skipped, "is damaged"))).chunks())
     assert [len(chunk) for chunk in chunks] == [256, 256, 28]
     np.testing.assert_array_equal(np.concatenate(chunks), np.concatenate([rows[1:256], rows[512:]]))
