@@ -34,8 +34,7 @@ def publish(path: Path, data: bytes | memoryview, *, name_at_once: bool = True) 
     StorageError
         If the disk is full or the folder cannot be written. Nothing is left behind, and an older file stays as it was.
     """
-    # The name tells which process left it behind, should the machine stop here; `sweep` removes it later.
-    temporary = path.parent / f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
@@ -50,6 +49,22 @@ def publish(path: Path, data: bytes | memoryview, *, name_at_once: bool = True) 
     finally:
         with suppress(OSError):  # gone when all went well; not there when the folder could not be made
             temporary.unlink()
+
+
+def temporary_beside(path: Path) -> Path:
+    """Name a temporary file whose content is to appear under another name in the same folder.
+
+    Parameters
+    ----------
+    path : Path
+        The other name.
+
+    Returns
+    -------
+    Path
+        Nobody else's. It tells which process left it behind, should the machine stop; `sweep` removes it later.
+    """
+    return path.parent / f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def sync_folder(folder: Path) -> None:

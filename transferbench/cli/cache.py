@@ -108,7 +108,7 @@ def prune_blocks(dataset: str | None, net: str | None, yes: bool, home: Path, as
       tb cache prune
       tb cache prune --dataset digits --yes
     """
-    from transferbench.evaluation.svm.gram_store import stored_grams
+    from transferbench.evaluation.svm.gram_file import stored_grams
     from transferbench.home import Home
     from transferbench.pipeline import cache as pipeline
 

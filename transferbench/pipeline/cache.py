@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transferbench.cache.store import StoredBlock, remove, stored_blocks, verify
-from transferbench.evaluation.svm.gram_store import StoredGram, stored_grams
+from transferbench.evaluation.svm.gram_file import StoredGram, stored_grams
 from transferbench.home import Home
 from transferbench.progress import Progress
 

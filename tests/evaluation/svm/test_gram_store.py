@@ -9,7 +9,8 @@ import pytest
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
 from transferbench.evaluation.svm import gram_store
 from transferbench.evaluation.svm.gram import gram_matrix
-from transferbench.evaluation.svm.gram_store import GramStore, stored_grams
+from transferbench.evaluation.svm.gram_file import stored_grams
+from transferbench.evaluation.svm.gram_store import GramStore
 
 
 class Reader:

@@ -5,8 +5,9 @@ computed in the primal form, part by part too: the weight vector of a part is th
 over the parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from scipy.linalg import blas
 
 from transferbench.evaluation.aggregate import FeatureParts, Part
 from transferbench.evaluation.svm import kernels
-from transferbench.evaluation.svm.gram_store import DamagedGramError, GramStore
+from transferbench.evaluation.svm.gram_file import DamagedGramError
+from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.operators import Matrix
 from transferbench.evaluation.svm.threads import in_ranges
 from transferbench.types.arrays import Float64
@@ -23,6 +25,7 @@ from transferbench.types.arrays import Float64
 FLOAT64_UP_TO = 2048
 """Images up to which everything is in float64: there the Gram matrix is small, and extreme values of C stay exact."""
 _TILE = 64
+_ROWS_AT_ONCE = 1024
 
 
 def working_type(n: int) -> np.dtype[Any]:
@@ -53,7 +56,7 @@ def gram_matrix(features: FeatureParts, ids: Sequence[str], bias: float, store: 
     bias : float
         ``intercept_scaling``: its square is added to every entry, as for a feature of that value.
     store : GramStore, optional
-        Where matrices of parts are found and kept. Making one to be kept takes a second matrix of memory.
+        Where matrices of parts are found and kept.
 
     Returns
     -------
@@ -206,18 +209,18 @@ def _summed(parts: Sequence[Part], target: NDArray[np.int64], ids: Sequence[str]
     """Add up the parts' matrices: the lower half of the result, by columns."""
     n = len(ids)
     half = np.zeros((n, n), dtype=working_type(n), order="F")
-    for number, part in enumerate(parts):
+    for part in parts:
         if store is not None and store.add_to(half, part, ids):
             continue
         rows = _rows(part, target, n, half.dtype)
         if store is None or not store.would_keep(n, rows.shape[1], part):
             half = _add_square(half, rows)
-            continue
-        own = _add_square(half if number == 0 else np.zeros_like(half), rows)
-        del rows
-        store.keep(own, part, ids)
-        half = own if number == 0 else np.add(half, own, out=half)
-        del own  # before the next one takes its memory
+        else:
+            with store.keeping(part, ids, half.dtype) as keep:
+                _add_blocks(half, rows, keep)
+        del rows  # before the next ones take their memory
+    if store is not None:
+        store.settle()
     return half
 
 
@@ -241,6 +244,21 @@ def _add_square(half: Matrix, rows: Matrix) -> Matrix:
     update = blas.dsyrk if half.dtype == np.float64 else blas.ssyrk
     result: Matrix = update(1.0, rows.T, 1.0, half, trans=1, lower=0, overwrite_c=1)
     return result
+
+
+def _add_blocks(half: Matrix, rows: Matrix, keep: Callable[[Matrix], None]) -> None:
+    """Add X X' to the lower half, a block of rows at a time, each of which is handed on: there is no second matrix."""
+    by_rows = half.T
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        last = min(first + _ROWS_AT_ONCE, len(rows))
+        block = rows[first:last] @ rows[:last].T
+        keep(block)
+        target = by_rows[first:last, :last]
+        in_ranges(last - first, partial(_add_range, target, block))
+
+
+def _add_range(target: Matrix, block: Matrix, first: int, last: int) -> None:
+    target[first:last] += block[first:last]
 
 
 def _completed(gram: Matrix, lengths: Float64, bias: float) -> Matrix:

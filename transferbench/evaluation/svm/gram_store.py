@@ -1,23 +1,23 @@
 """Gram matrices of single parts on disk: the next recipe that stacks the same blocks otherwise adds them up again.
 
-A matrix is two files: its lower half row after row, and a manifest that is published last and holds the hash. It is
-derived from blocks of descriptors, so it may be deleted at any time; a damaged one is deleted and made again.
+They are derived from blocks of descriptors, so any may be deleted at any time; a damaged one is deleted and made again,
+and one that the disk does not take is not kept.
 """
 
-import hashlib
-import json
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transferbench.errors import StorageError
 from transferbench.evaluation.aggregate import Part
+from transferbench.evaluation.svm.gram_file import DamagedGramError, GramWriter, StoredGram, rows_of, stored_grams
 from transferbench.evaluation.svm.operators import Matrix
-from transferbench.files import publish, publish_file, sweep
+from transferbench.files import sweep
 from transferbench.types.identity import sha256_of
 
 GRAM_VERSION = 1
@@ -25,57 +25,6 @@ GRAM_VERSION = 1
 WORTH_OPERATIONS = 3e11
 """Operations below which a matrix is made as fast as it is read."""
 _PART_OF_DISK = 0.25
-
-
-class DamagedGramError(Exception):
-    """A stored matrix is not what its manifest says; it is gone now, and what was added of it is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredGram:
-    """A matrix on disk.
-
-    Parameters
-    ----------
-    manifest : Path
-        Beside it lies the matrix.
-    n : int
-        Images.
-    sources : tuple of str
-        What it was made of, for a person.
-    n_bytes : int
-        On disk.
-    """
-
-    manifest: Path
-    n: int
-    sources: tuple[str, ...]
-    n_bytes: int
-
-    @property
-    def matrix(self) -> Path:
-        """The lower half."""
-        return self.manifest.with_suffix(".gram")
-
-    def problem(self) -> str | None:
-        """Read the whole matrix.
-
-        Returns
-        -------
-        str or None
-            What is wrong; None if all is well.
-        """
-        try:
-            for _ in _rows(self.manifest):
-                pass
-        except DamagedGramError as problem:
-            return str(problem)
-        return None
-
-    def remove(self) -> None:
-        """Delete it: the manifest first, so that nobody takes half of it for the whole."""
-        self.manifest.unlink(missing_ok=True)
-        self.matrix.unlink(missing_ok=True)
 
 
 class GramStore:
@@ -92,6 +41,7 @@ class GramStore:
     def __init__(self, folder: Path, *, worth: float = WORTH_OPERATIONS) -> None:
         self._folder = folder
         self._worth = worth
+        self._writing: list[GramWriter] = []
 
     def add_to(self, half: Matrix, part: Part, ids: Sequence[str]) -> bool:
         """Add a part's matrix if it is there.
@@ -115,12 +65,12 @@ class GramStore:
         DamagedGramError
             If it was damaged; then `half` is of no use any more.
         """
-        key = _key(part, ids, half)
+        key = _key(part, ids, half.dtype)
         manifest = self._folder / f"{key}.json"
         if key is None or not manifest.is_file():
             return False
         try:
-            for row, values in enumerate(_rows(manifest)):
+            for row, values in enumerate(rows_of(manifest)):
                 half[: row + 1, row] += values
             manifest.touch()
         except DamagedGramError as problem:
@@ -144,53 +94,69 @@ class GramStore:
         Returns
         -------
         bool
-            Whether `keep` is worth calling.
+            Whether `keeping` is worth its while.
         """
         return n * n * dimensions >= self._worth and all(source.key for source in part.sources)
 
-    def keep(self, half: Matrix, part: Part, ids: Sequence[str]) -> None:
-        """Write a part's matrix, if there is room.
+    @contextmanager
+    def keeping(self, part: Part, ids: Sequence[str], dtype: np.dtype[Any]) -> Iterator[Callable[[Matrix], None]]:
+        """Open the way of a part's matrix to the disk, if there is room. It goes on by itself: see `settle`.
 
         Parameters
         ----------
-        half : ndarray of shape (n, n)
-            As for `add_to`.
         part : Part
             Whose.
         ids : sequence of str
-            The images.
+            The n images, in the order of rows and columns.
+        dtype : dtype
+            Of the matrix.
+
+        Yields
+        ------
+        callable
+            To be given the matrix in blocks of consecutive rows, n in all; they are not to be changed any more.
         """
-        n = len(ids)
-        key = _key(part, ids, half)
-        n_bytes = half.itemsize * n * (n + 1) // 2
-        if key is None or not self._make_room(n_bytes):
+        writer = self._writer(part, ids, dtype)
+        if writer is None:
+            yield lambda _: None
             return
-        path = self._folder / f"{key}.gram"
-        temporary = self._folder / f".{key}.{id(half):x}.tmp"
-        digest = hashlib.sha256()
         try:
-            with temporary.open("xb") as file:
-                for row in range(n):
-                    values = np.ascontiguousarray(half[: row + 1, row]).data
-                    digest.update(values)
-                    file.write(values)
-            publish_file(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        about = {
-            "version": GRAM_VERSION,
-            "n": n,
-            "dtype": half.dtype.name,
-            "bytes": n_bytes,
-            "sha256": digest.hexdigest(),
-            "sources": [source.name for source in part.sources],
-        }
-        publish(path.with_suffix(".json"), json.dumps(about, indent=1).encode())
+            yield writer.add
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.finish()
+        self._writing.append(writer)
+
+    def settle(self) -> None:
+        """Wait until everything kept is on the disk. What the disk does not take is told of, and not kept."""
+        while self._writing:
+            with self._told():
+                self._writing.pop(0).wait()
+
+    def _writer(self, part: Part, ids: Sequence[str], dtype: np.dtype[Any]) -> GramWriter | None:
+        n, key = len(ids), _key(part, ids, dtype)
+        if key is None:
+            return None
+        self.settle()
+        about = {"version": GRAM_VERSION, "n": n, "dtype": dtype.name, "sources": [s.name for s in part.sources]}
+        with self._told():
+            if self._make_room(dtype.itemsize * n * (n + 1) // 2):
+                return GramWriter(self._folder / f"{key}.gram", about)
+        return None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, StorageError) as problem:
+            msg = f"{self._folder}: a Gram matrix is not kept for other recipes: {problem}"
+            warnings.warn(msg, RuntimeWarning, stacklevel=4)
 
     def _make_room(self, n_bytes: int) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
         sweep(self._folder)
-        stored = sorted(stored_grams(self._folder), key=lambda gram: gram.manifest.stat().st_mtime)
+        stored = sorted(stored_grams(self._folder), key=StoredGram.last_used)
         used = sum(gram.n_bytes for gram in stored)
         limit = _PART_OF_DISK * (shutil.disk_usage(self._folder).free + used)
         while stored and used + n_bytes > limit:
@@ -200,58 +166,10 @@ class GramStore:
         return used + n_bytes <= limit
 
 
-def stored_grams(folder: Path) -> list[StoredGram]:
-    """List the matrices in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Of a `GramStore`; it need not exist.
-
-    Returns
-    -------
-    list of StoredGram
-        By name. One whose manifest cannot be read has no images.
-    """
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            about = json.loads(path.read_bytes())
-            gram = StoredGram(path, int(about["n"]), tuple(about["sources"]), int(about["bytes"]))
-        except (ValueError, KeyError, TypeError, OSError):
-            gram = StoredGram(path, 0, (), path.stat().st_size)
-        found.append(gram)
-    return found
-
-
-def _key(part: Part, ids: Sequence[str], half: Matrix) -> str | None:
+def _key(part: Part, ids: Sequence[str], dtype: np.dtype[Any]) -> str | None:
     """Hash everything that decides a part's matrix; None if a source does not say what it holds."""
     if not all(source.key for source in part.sources):
         return None
     combine = None if part.combine is None else part.combine.__name__
     sources = [[source.key, list(source.ids)] for source in part.sources]
-    return sha256_of([GRAM_VERSION, sources, combine, part.unit, list(ids), half.dtype.name])
-
-
-def _rows(manifest: Path) -> Iterator[Matrix]:
-    """Read the lower half, row by row; the hash is checked at the end."""
-    path = manifest.with_suffix(".gram")
-    try:
-        about: dict[str, Any] = json.loads(manifest.read_bytes())
-        n, dtype = int(about["n"]), np.dtype(str(about["dtype"]))
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            for row in range(n):
-                data = file.read(dtype.itemsize * (row + 1))
-                if len(data) < dtype.itemsize * (row + 1):
-                    msg = "it ends too early"
-                    raise ValueError(msg)
-                digest.update(data)
-                yield np.frombuffer(data, dtype)
-            whole = not file.read(1) and digest.hexdigest() == about["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        msg = f"{manifest}: the stored Gram matrix cannot be read ({problem})"
-        raise DamagedGramError(msg) from problem
-    if not whole:
-        msg = f"{path}: the stored Gram matrix is not what its manifest says"
-        raise DamagedGramError(msg)
+    return sha256_of([GRAM_VERSION, sources, combine, part.unit, list(ids), dtype.name])
