@@ -6,7 +6,9 @@ import pytest
 from transferbench.cache.block import Block
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, Source
 from transferbench.evaluation.svm import gram as module
-from transferbench.evaluation.svm.gram import dual_scores, gram_matrix, primal_scores, sub_matrix
+from transferbench.evaluation.svm import scoring
+from transferbench.evaluation.svm.gram import gram_matrix, sub_matrix
+from transferbench.evaluation.svm.scoring import dual_scores, primal_scores
 from transferbench.types.descriptors import DescriptorSpec
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
@@ -95,7 +97,7 @@ def test_a_matrix_larger_than_its_tiles_is_filled_on_both_sides(make_source):
 @pytest.mark.parametrize(("n_classes", "form"), [(3, "primal_scores"), (300, "dual_scores")])
 def test_the_cheaper_form_of_scores_is_taken(nets, make_source, monkeypatch, n_classes, form):
     _, ids, arrays = nets
-    monkeypatch.setattr(module, form, lambda *_: ["taken"])
+    monkeypatch.setattr(scoring, form, lambda *_: ["taken"])
     features = FeatureParts([[make_source(arrays[0][0], ids)]], None, "none")
     machines = [(ids[:100], np.ones((n_classes, 100)))]
-    assert module.scores_of_tests(features, machines, [ids[100:]], 1.0) == ["taken"]
+    assert scoring.scores_of_tests(features, machines, [ids[100:]], 1.0) == ["taken"]

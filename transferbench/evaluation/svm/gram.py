@@ -1,8 +1,6 @@
 """Gram algebra: the matrix of stacked features is the sum of the matrices of what is stacked, so nothing is stacked.
 
-A part is in memory as a whole while its own matrix is added; then the next one takes its place. Test scores are
-computed in the primal form, part by part too: the weight vector of a part is the sum of its rows, and a score the sum
-over the parts.
+A part is in memory as a whole while its own matrix is added; then the next one takes its place.
 """
 
 from collections.abc import Callable, Sequence
@@ -110,99 +108,29 @@ def sub_matrix(gram: Matrix, rows: NDArray[np.int64]) -> Matrix:
     """
     if len(rows) == len(gram) and (rows == np.arange(len(gram))).all():
         return gram
-    result = np.empty((len(rows), len(rows)), gram.dtype)
-    in_ranges(len(rows), lambda first, last: kernels.gather(gram, rows, rows, first, last, result))
-    return result
+    return cut(gram, rows, rows)
 
 
-def scores_of_tests(
-    features: FeatureParts,
-    machines: Sequence[tuple[Sequence[str], Float64]],
-    tests: Sequence[Sequence[str]],
-    bias: float,
-) -> list[Float64]:
-    """Score images by machines that are given by their coefficients, by weight vectors or by inner products of images.
-
-    Weight vectors take K d (n + m) operations and two readings of the features, inner products n m d and one: the
-    latter pay where many classes meet few images.
+def cut(gram: Matrix, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Matrix:
+    """Copy some rows and columns of a matrix.
 
     Parameters
     ----------
-    features : FeatureParts
+    gram : ndarray of shape (n, n)
         Of all images.
-    machines : sequence of tuple
-        For every split the n ids trained on and the (K, n) coefficients.
-    tests : sequence of sequences of str
-        For every split the m ids to score.
-    bias : float
-        ``intercept_scaling``.
+    rows : ndarray of shape (m,), int64
+        Which, and in which order.
+    columns : ndarray of shape (p,), int64
+        Likewise.
 
     Returns
     -------
-    list of ndarray of shape (m, K), float64
-        Decision values of every split.
+    ndarray of shape (m, p)
+        A copy.
     """
-    sizes = [(len(b), len(ids), len(test)) for (ids, b), test in zip(machines, tests, strict=True)]
-    if sum(n * m for _, n, m in sizes) < sum(k * (n + m) for k, n, m in sizes):
-        return dual_scores(features, machines, tests, bias)
-    return primal_scores(features, machines, tests, bias)
-
-
-def dual_scores(
-    features: FeatureParts,
-    machines: Sequence[tuple[Sequence[str], Float64]],
-    tests: Sequence[Sequence[str]],
-    bias: float,
-) -> list[Float64]:
-    """Score images by their inner products with the images trained on; see `scores_of_tests` for everything else."""
-    dtype = working_type(max((len(ids) for ids, _ in machines), default=0))
-    row_of = {image_id: row for row, image_id in enumerate(features.ids)}
-    places = [
-        (np.array([row_of[i] for i in ids]), np.array([row_of[i] for i in test], dtype=np.int64))
-        for (ids, _), test in zip(machines, tests, strict=True)
-    ]
-    crosses = [np.zeros((len(test), len(train)), dtype) for train, test in places]
-    everybody = np.arange(len(features.ids))
-    for part in features.parts:
-        rows = _rows(part, everybody, len(everybody), dtype)
-        for cross, (train, test) in zip(crosses, places, strict=True):
-            np.add(cross, rows[test] @ rows[train].T, out=cross)
-    result = []
-    for cross, (train, test), (_, coefficients) in zip(crosses, places, machines, strict=True):
-        scaled = coefficients / features.lengths[train]
-        scores = cross.astype(np.float64) @ scaled.T / features.lengths[test, None]
-        result.append(scores + bias * bias * coefficients.sum(axis=1))
+    result = np.empty((len(rows), len(columns)), gram.dtype)
+    in_ranges(len(rows), lambda first, last: kernels.gather(gram, rows, columns, first, last, result))
     return result
-
-
-def primal_scores(
-    features: FeatureParts,
-    machines: Sequence[tuple[Sequence[str], Float64]],
-    tests: Sequence[Sequence[str]],
-    bias: float,
-) -> list[Float64]:
-    """Score images by weight vectors, reading the features twice; see `scores_of_tests` for everything else."""
-    n = len(features.ids)
-    dtype = working_type(max((len(ids) for ids, _ in machines), default=0))
-    row_of = {image_id: row for row, image_id in enumerate(features.ids)}
-    n_classes = [len(coefficients) for _, coefficients in machines]
-    edges = np.concatenate([[0], np.cumsum(n_classes)])
-    combined = np.zeros((edges[-1], n), dtype=dtype)
-    for (ids, coefficients), start in zip(machines, edges, strict=False):
-        combined[start : start + len(coefficients), [row_of[i] for i in ids]] = coefficients
-    biases = bias * bias * combined.sum(axis=1, dtype=np.float64)
-    combined /= features.lengths[None, :].astype(dtype)
-    wanted = np.zeros(n, dtype=bool)
-    wanted[[row_of[i] for ids in tests for i in ids]] = True
-    total = np.zeros((n, edges[-1]))
-    for part in features.parts:
-        _add_scores(part, combined, wanted, total)
-    total /= features.lengths[:, None]
-    total += biases
-    return [
-        total[[row_of[i] for i in ids], start : start + width]
-        for ids, start, width in zip(tests, edges, n_classes, strict=False)
-    ]
 
 
 def _summed(parts: Sequence[Part], target: NDArray[np.int64], ids: Sequence[str], store: GramStore | None) -> Matrix:
@@ -212,7 +140,7 @@ def _summed(parts: Sequence[Part], target: NDArray[np.int64], ids: Sequence[str]
     for part in parts:
         if store is not None and store.add_to(half, part, ids):
             continue
-        rows = _rows(part, target, n, half.dtype)
+        rows = rows_of_part(part, target, n, half.dtype)
         if store is None or not store.would_keep(n, rows.shape[1], part):
             half = _add_square(half, rows)
         else:
@@ -224,7 +152,25 @@ def _summed(parts: Sequence[Part], target: NDArray[np.int64], ids: Sequence[str]
     return half
 
 
-def _rows(part: Part, target: NDArray[np.int64], n: int, dtype: np.dtype[Any]) -> Matrix:
+def rows_of_part(part: Part, target: NDArray[np.int64], n: int, dtype: np.dtype[Any]) -> Matrix:
+    """Read some rows of a part into memory.
+
+    Parameters
+    ----------
+    part : Part
+        Of all images.
+    target : ndarray of shape (N,), int64
+        Where each image's row goes; -1 if it is not wanted.
+    n : int
+        How many are wanted.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    ndarray of shape (n, D)
+        In the order that `target` says.
+    """
     rows: Matrix | None = None
     start = 0
     for chunk in part.chunks():
@@ -270,19 +216,3 @@ def _completed(gram: Matrix, lengths: Float64, bias: float) -> Matrix:
         gram *= factors[:, None]
     gram += gram.dtype.type(bias * bias)
     return gram
-
-
-def _add_scores(part: Part, coefficients: Matrix, wanted: NDArray[np.bool_], total: Float64) -> None:
-    weights: Matrix | None = None
-    start = 0
-    for chunk in part.chunks():
-        added = coefficients[:, start : start + len(chunk)] @ chunk.astype(coefficients.dtype, copy=False)
-        weights = added if weights is None else np.add(weights, added, out=weights)
-        start += len(chunk)
-    if weights is None:
-        return
-    start = 0
-    for chunk in part.chunks():
-        here = np.flatnonzero(wanted[start : start + len(chunk)])
-        total[start + here] += chunk[here].astype(weights.dtype, copy=False) @ weights.T
-        start += len(chunk)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.choice import Way, choose, memory_of_machine
 from transferbench.evaluation.svm.descent import PATH_TOLERANCES, TOLERANCES, Descent, warn_of_gaps
-from transferbench.evaluation.svm.gram import gram_matrix, scores_of_tests, sub_matrix, working_type
+from transferbench.evaluation.svm.gram import cut, gram_matrix, sub_matrix, working_type
 from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
 from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
+from transferbench.evaluation.svm.scoring import scores_of_tests
 from transferbench.recipe.transfer import SolverName
 from transferbench.types.arrays import Float32, Float64
 from transferbench.types.split import Split
@@ -22,6 +24,7 @@ from transferbench.types.split import Split
 _BIAS = 1.0
 _SEED = 2015
 _ROWS_IN_MEMORY_PART = 0.3
+_GRAMS_IN_MEMORY_PART = 0.5
 
 
 class Prepared(Protocol):
@@ -133,39 +136,39 @@ class DescentOnFeatures:
         self._loss: Loss = loss
         self._way = way
         self._grams = grams
-        self._shared: tuple[tuple[str, ...], Matrix] | None = None
-        self._current: tuple[int, tuple[str, ...], Operator] | None = None
-        self._found: dict[tuple[int, float], Float64] = {}
+        self._whole: _Whole | None = None
+        self._current: tuple[tuple[int, bool], _Problem] | None = None
+        self._found: dict[tuple[int, float], tuple[tuple[str, ...], Float32]] = {}
         self._machines: dict[int, tuple[tuple[str, ...], Float64]] = {}
 
     def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Float64:
         """Fit from the smallest C to the largest, each from the last; see `Prepared.path`."""
         here = self._splits[split]
-        ids, operator = self._operator(split, targets.shape[1])
-        # Validation images are part of the matrix with target 0: nothing is fitted to them, but they are scored.
-        tolerance = PATH_TOLERANCES[operator.dtype]
-        signs = _signs(ids, here.fit, targets)
-        descent = Descent(operator, signs, self._loss, tolerance=tolerance, certified=False)
-        row_of = {image_id: row for row, image_id in enumerate(ids)}
-        validation = [row_of[i] for i in here.validation]
-        scores = np.empty((len(Cs), len(validation), targets.shape[1]))
+        problem = self._problem(split, targets.shape[1], choosing=True)
+        signs = _signs(problem.ids, here.fit, targets)
+        tolerance = PATH_TOLERANCES[problem.operator.dtype]
+        descent = Descent(problem.operator, signs, self._loss, tolerance=tolerance, certified=False)
+        scores = np.empty((len(Cs), len(here.validation), targets.shape[1]))
         for number in np.argsort(Cs, kind="stable"):
             descent.solve(Cs[number])
             warn_of_gaps(descent.gaps, descent.tolerance, f"C={Cs[number]:g}, split {here.name}")
-            scores[number] = descent.scores[:, validation].T
-            self._found[split, Cs[number]] = descent.coefficients.astype(np.float32)
+            scores[number] = problem.validation_scores(descent, here.validation)
+            self._found[split, Cs[number]] = (problem.ids, descent.coefficients.astype(np.float32))
         return scores
 
     def train(self, split: int, targets: Targets, C: float) -> None:
         """Go on from the solution for this C without the validation images; see `Prepared.train`."""
         here = self._splits[split]
-        ids, operator = self._operator(split, targets.shape[1])
-        descent = Descent(operator, _signs(ids, here.train, targets), self._loss)
+        problem = self._problem(split, targets.shape[1], choosing=False)
+        descent = Descent(problem.operator, _signs(problem.ids, here.train, targets), self._loss)
         if (split, C) in self._found:
-            descent.start_from(self._found[split, C].astype(np.float64))
+            fitted_on, found = self._found[split, C]
+            start = np.zeros(descent.coefficients.shape)
+            start[:, _rows_of(fitted_on, problem.ids)] = found
+            descent.start_from(start)
         descent.solve(C)
         warn_of_gaps(descent.gaps, descent.tolerance, f"C={C:g}, split {here.name}, all training images")
-        self._machines[split] = (ids, descent.coefficients)
+        self._machines[split] = (problem.ids, descent.coefficients)
         self._found = {key: value for key, value in self._found.items() if key[0] != split}
 
     def machine(self, split: int) -> dict[str, NDArray[Any]]:
@@ -179,38 +182,51 @@ class DescentOnFeatures:
 
     def test_scores(self) -> list[Float64]:
         """Score all splits in one or two readings of the features; see `Prepared.test_scores`."""
-        self._shared = self._current = None
+        self._whole = self._current = None
         machines = [self._machines[split] for split in range(len(self._splits))]
         return scores_of_tests(self._features, machines, [split.test for split in self._splits], _BIAS)
 
-    def _operator(self, split: int, n_classes: int) -> tuple[tuple[str, ...], Operator]:
-        if self._current is None or self._current[0] != split:
+    def _problem(self, split: int, n_classes: int, *, choosing: bool) -> "_Problem":
+        """Prepare to fit on `Split.fit`, where C is chosen, or on `Split.train`."""
+        key = (split, choosing)
+        if self._current is None or self._current[0] != key:
+            by_gram = self._choose(split, n_classes) == "gram"
+            if not by_gram and self._current is not None and self._current[0][0] == split:
+                return self._current[1]  # it has the rows of both
             self._current = None
-            ids, operator = self._gram(split) if self._choose(split, n_classes) == "gram" else self._rows(split)
-            self._current = (split, ids, operator)
-        return self._current[1], self._current[2]
+            self._current = (key, self._by_gram(split, choosing=choosing) if by_gram else self._by_rows(split))
+        return self._current[1]
 
     def _choose(self, split: int, n_classes: int) -> Way:
         if self._way != "auto":
             return self._way
         return choose(len(self._splits[split].train), self._features.dimensions, n_classes).way
 
-    def _gram(self, split: int) -> tuple[tuple[str, ...], Operator]:
-        """Cut the split's matrix out of that of all splits' training images, if there is room for both."""
-        train = self._splits[split].train
-        everyone = sorted({i for s in self._splits for i in s.train})
-        if 4 * (len(everyone) ** 2 + len(train) ** 2) > 0.5 * memory_of_machine():
-            ids = _mixed(train)
-            return ids, GramOperator(gram_matrix(self._features, ids, _BIAS, self._grams))
-        if self._shared is None:
-            ids = _mixed(everyone)
-            self._shared = (ids, gram_matrix(self._features, ids, _BIAS, self._grams))
-        everyone_mixed, gram = self._shared
-        mine = set(train)
-        rows = np.array([row for row, i in enumerate(everyone_mixed) if i in mine], dtype=np.int64)
-        return tuple(everyone_mixed[row] for row in rows), GramOperator(sub_matrix(gram, rows))
+    def _by_gram(self, split: int, *, choosing: bool) -> "_Problem":
+        """Cut the matrix of the images to fit on out of a larger one, if there is room for both."""
+        here = self._splits[split]
+        if self._whole is None or not self._whole.ids.keys() >= set(here.train):
+            self._whole = None
+            ids = _mixed(self._everyone() if self._fits(len(self._everyone()), len(here.train)) else here.train)
+            rows = {image_id: row for row, image_id in enumerate(ids)}
+            self._whole = _Whole(rows, gram_matrix(self._features, ids, _BIAS, self._grams))
+        whole = self._whole
+        if not choosing:
+            return whole.problem(here.train)
+        if self._fits(len(whole.ids), len(here.fit)):
+            return whole.problem(here.fit, here.validation)
+        # Validation images stay in the matrix with target 0: nothing is fitted to them, but they are scored.
+        return whole.problem(here.train)
 
-    def _rows(self, split: int) -> tuple[tuple[str, ...], Operator]:
+    def _everyone(self) -> list[str]:
+        return sorted({i for split in self._splits for i in split.train})
+
+    @staticmethod
+    def _fits(*sizes: int) -> bool:
+        """Tell whether the Gram matrices of so many images have room side by side."""
+        return 4 * sum(n**2 for n in sizes) <= _GRAMS_IN_MEMORY_PART * memory_of_machine()
+
+    def _by_rows(self, split: int) -> "_Problem":
         mine = set(self._splits[split].train)
         ids = tuple(i for i in self._features.ids if i in mine)
         blocks = _blocks_of(self._features, mine)
@@ -219,8 +235,48 @@ class DescentOnFeatures:
             for block in blocks():
                 kept[start : start + len(block)] = block
                 start += len(block)
-            return ids, RowsOperator.of(kept, _BIAS, working_type(len(ids)))
-        return ids, RowsOperator(blocks, len(ids), _BIAS, working_type(len(ids)))
+            return _Problem(ids, RowsOperator.of(kept, _BIAS, working_type(len(ids))))
+        return _Problem(ids, RowsOperator(blocks, len(ids), _BIAS, working_type(len(ids))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """The images to fit on, perhaps with others, and how to multiply by their Gram matrix.
+
+    `crossing` is the Gram matrix of the validation images, by rows, with those to fit on; None where both are in `ids`.
+    """
+
+    ids: tuple[str, ...]
+    operator: Operator
+    crossing: Matrix | None = None
+
+    def validation_scores(self, descent: Descent, validation: Sequence[str]) -> Float64:
+        """Return (m, K) scores of the images that C is chosen on."""
+        if self.crossing is None:
+            return descent.scores[:, _rows_of(validation, self.ids)].T
+        return (self.crossing @ descent.coefficients.T.astype(self.crossing.dtype)).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Whole:
+    """A Gram matrix of all images that are trained on, in any split or in one, and the row of each image."""
+
+    ids: dict[str, int]
+    gram: Matrix
+
+    def problem(self, fitted: Sequence[str], validation: Sequence[str] = ()) -> _Problem:
+        """Cut out the matrix of some images, in the order of the whole, and that of others with them."""
+        mine = set(fitted)
+        ids = tuple(i for i in self.ids if i in mine)
+        rows = np.array([self.ids[i] for i in ids], dtype=np.int64)
+        others = np.array([self.ids[i] for i in validation], dtype=np.int64)
+        crossing = cut(self.gram, others, rows) if len(others) else None
+        return _Problem(ids, GramOperator(sub_matrix(self.gram, rows)), crossing)
+
+
+def _rows_of(wanted: Sequence[str], ids: Sequence[str]) -> NDArray[np.int64]:
+    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    return np.array([row_of[i] for i in wanted], dtype=np.int64)
 
 
 def _blocks_of(features: FeatureParts, chosen: set[str]) -> Callable[[], Iterator[Float32]]:
@@ -245,7 +301,6 @@ def _mixed(ids: Sequence[str]) -> tuple[str, ...]:
 
 def _signs(ids: Sequence[str], fitted: Sequence[str], targets: Targets) -> Targets:
     """Arrange (n, K) targets of the fitted images as (K, N) signs of all images, 0 for the others."""
-    row_of = {image_id: row for row, image_id in enumerate(ids)}
     signs = np.zeros((targets.shape[1], len(ids)), dtype=np.int8)
-    signs[:, [row_of[i] for i in fitted]] = targets.T
+    signs[:, _rows_of(fitted, ids)] = targets.T
     return signs
