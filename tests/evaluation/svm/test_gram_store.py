@@ -1,16 +1,20 @@
 """Stored Gram matrices: found by everything that decides them, verified, and made again when they are damaged."""
 
 import dataclasses
+import errno
 import os
+import socket
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
-from transferbench.evaluation.svm import gram_store
+from transferbench.evaluation.svm import gram, gram_file, gram_store
 from transferbench.evaluation.svm.gram import gram_matrix
 from transferbench.evaluation.svm.gram_file import stored_grams
 from transferbench.evaluation.svm.gram_store import GramStore
+from transferbench.files import temporary_beside
 
 
 class Reader:
@@ -127,3 +131,42 @@ def test_what_costs_little_or_has_no_key_is_not_kept(tmp_path, readers, nets):
         reader.source = dataclasses.replace(reader.source, key="")
     gram_matrix(features_of(readers), nets[1], 1.0, GramStore(tmp_path / "grams", worth=0))
     assert stored_grams(tmp_path / "grams") == []
+
+
+def test_keeping_a_matrix_takes_no_second_one(tmp_path, make_source, monkeypatch):
+    n = 1200
+    monkeypatch.setattr(gram, "_ROWS_AT_ONCE", 100)
+    ids = tuple(f"{i:04d}" for i in range(n))
+    arrays = [np.random.default_rng(k).random((n, 8), dtype=np.float32) for k in range(2)]
+    readers = [Reader(make_source(a, ids), f"scale {k}") for k, a in enumerate(arrays)]
+    rows = np.concatenate(arrays, axis=1).astype(np.float64)
+    tracemalloc.start()
+    found = gram_matrix(features_of(readers, l2="none"), ids, 0.0, GramStore(tmp_path / "grams", worth=0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(stored_grams(tmp_path / "grams")) == 2
+    assert peak < 1.6 * found.nbytes
+    np.testing.assert_allclose(found, rows @ rows.T, rtol=1e-12)
+    again = gram_matrix(features_of(readers, l2="none"), ids, 0.0, GramStore(tmp_path / "grams", worth=0))
+    np.testing.assert_array_equal(again, found)
+
+
+def test_a_matrix_that_the_disk_does_not_take_is_told_of_and_not_kept(tmp_path, readers, nets, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(gram_file, "publish_file", full)
+    expected = gram_matrix(features_of(readers), nets[1], 1.0)
+    with pytest.warns(RuntimeWarning, match="not kept for other recipes: .*No space left"):
+        found = gram_matrix(features_of(readers), nets[1], 1.0, GramStore(tmp_path / "grams", worth=0))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert list((tmp_path / "grams").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path, readers, nets):
+    left = tmp_path / "grams" / f".x.gram.tmp-{socket.gethostname()}-999999999-00000000"
+    left.parent.mkdir()
+    left.write_bytes(b"half a matrix")
+    assert temporary_beside(left.parent / "x.gram").name.startswith(left.name.rsplit("-", 2)[0])
+    gram_matrix(features_of(readers), nets[1], 1.0, GramStore(tmp_path / "grams", worth=0))
+    assert not left.exists()

@@ -3,6 +3,6 @@
 ``objective`` says what is minimised and certifies how far from the minimum a solution is. ``kernels`` holds the inner
 loops, ``descent`` the method, ``operators`` the two ways of multiplying by the Gram matrix (a matrix in memory, or rows
 that are read in blocks), ``gram`` the algebra that makes the matrix of stacked features without stacking them,
-``choice`` the choice between the two by shape. ``solvers`` offers all this to the protocol, with scikit-learn's
-`LinearSVC` (``liblinear``) as the reference; ``estimator`` offers it to scikit-learn.
+``scoring`` that of test scores, ``choice`` the choice between the two by shape. ``solvers`` offers all this to the
+protocol, with scikit-learn's `LinearSVC` (``liblinear``) as the reference; ``estimator`` offers it to scikit-learn.
 """
