@@ -1,6 +1,6 @@
 """Trees of the VOC development kit: image lists, a label file per class and list, people with boxes and actions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,16 +53,7 @@ def survey_voc(record: DatasetRecord, folder: Path) -> Survey:
     tree = _Tree.find(folder, layout.folder, "Main", notes)
     if tree is None:
         return Survey.of_nothing(record, notes)
-    parts: dict[str, tuple[str, ...]] = {}
-    rows: Rows = {}
-    for name, part in record.parts.items():
-        listed = tree.read_list(name, part, _ID)
-        if listed is None:
-            continue
-        parts[name] = tuple(image_id for (image_id,) in listed)
-        _report_repeated(parts[name], tree.list_path(name), notes)
-        if part.labelled:
-            _read_classes(tree, record, name, part, parts[name], rows)
+    parts, rows = _read_parts(tree, record, _listed)
     images = _images(tree, sorted({i for ids in parts.values() for i in ids}), other_tasks=layout.holds_other_tasks)
     return Survey(
         record=record,
@@ -94,16 +85,7 @@ def survey_voc_action(record: DatasetRecord, folder: Path) -> Survey:
     tree = _Tree.find(folder, layout.folder, "Action", notes)
     if tree is None:
         return Survey.of_nothing(record, notes)
-    parts: dict[str, tuple[str, ...]] = {}
-    rows: Rows = {}
-    for name, part in record.parts.items():
-        listed = tree.read_list(name, part, _ID)
-        if listed is None:
-            continue
-        people = _people(tree, record, name, part, {image_id for (image_id,) in listed})
-        parts[name] = people
-        if part.labelled:
-            _read_classes(tree, record, name, part, people, rows)
+    parts, rows = _read_parts(tree, record, _people)
     everyone = sorted({person for ids in parts.values() for person in ids})
     images = _images(tree, sorted({image_of(person) for person in everyone}), other_tasks=True)
     boxes = _boxes(tree, everyone)
@@ -171,6 +153,10 @@ class _Tree:
         return _words(path, form, self.notes)
 
 
+_Members = Callable[[_Tree, DatasetRecord, str, tuple[str, ...]], tuple[str, ...]]
+"""From the listed images of a part, by its name: the ids of its members, images or people."""
+
+
 def _words(path: Path, form: _Form, notes: Notes) -> list[tuple[str, ...]]:
     """Read a file of blank-separated words, whatever its line ends; only the good lines are returned."""
     try:
@@ -186,8 +172,23 @@ def _words(path: Path, form: _Form, notes: Notes) -> list[tuple[str, ...]]:
     return [words for _, words in lines if len(words) in form.words]
 
 
-def _read_classes(tree: _Tree, record: DatasetRecord, name: str, part: Part, ids: tuple[str, ...], rows: Rows) -> None:
+def _read_parts(tree: _Tree, record: DatasetRecord, members: _Members) -> tuple[dict[str, tuple[str, ...]], Rows]:
+    """Read the list of every part, and the labels of its members."""
+    parts: dict[str, tuple[str, ...]] = {}
+    rows: Rows = {}
+    for name, part in record.parts.items():
+        listed = tree.read_list(name, part, _ID)
+        if listed is None:
+            continue
+        parts[name] = members(tree, record, name, tuple(image_id for (image_id,) in listed))
+        if part.labelled:
+            _read_classes(tree, record, name, parts[name], rows)
+    return parts, rows
+
+
+def _read_classes(tree: _Tree, record: DatasetRecord, name: str, ids: tuple[str, ...], rows: Rows) -> None:
     """Read the label file of every class for one list, and hold them against the list."""
+    part = record.parts[name]
     for number, class_name in enumerate(record.classes):
         path = tree.file(f"ImageSets/{tree.lists}/{class_name}_{name}.txt")
         if not path.is_file():
@@ -228,8 +229,15 @@ def _labels(tree: _Tree, path: Path) -> dict[str, int]:
     return labels
 
 
-def _people(tree: _Tree, record: DatasetRecord, name: str, part: Part, images: set[str]) -> tuple[str, ...]:
+def _listed(tree: _Tree, _record: DatasetRecord, name: str, images: tuple[str, ...]) -> tuple[str, ...]:
+    """Take the images of a part as its list gives them."""
+    _report_repeated(images, tree.list_path(name), tree.notes)
+    return images
+
+
+def _people(tree: _Tree, record: DatasetRecord, name: str, images: tuple[str, ...]) -> tuple[str, ...]:
     """List the people of a part, by the first class that has a file; the other classes are held against it."""
+    part = record.parts[name]
     path = tree.file(f"ImageSets/{tree.lists}/{record.classes[0]}_{name}.txt")
     if not path.is_file():
         if part.needed:
@@ -238,7 +246,7 @@ def _people(tree: _Tree, record: DatasetRecord, name: str, part: Part, images: s
     lines = _words(path, _PERSON if part.labelled else _TEST_PERSON, tree.notes)
     people = tuple(person_id(words[0], words[1]) for words in lines)
     _report_repeated(people, path, tree.notes)
-    apart = sorted({words[0] for words in lines} ^ images)
+    apart = sorted({words[0] for words in lines} ^ set(images))
     if apart:
         tree.notes.add("wrong", f"{some(apart, 'image')}, in only one of {name}.txt and this list", path)
     return tuple(dict.fromkeys(people))

@@ -17,6 +17,17 @@ State = dict[str, torch.Tensor]
 
 TORCHVISION_CLASSIFIER = ("0", "3", "6")
 CONVERTED_CLASSIFIER = ("1", "4", "6")
+_LAYOUTS = {
+    TORCHVISION_CLASSIFIER: (
+        "classifier.0, .3, .6 is torchvision's layout: --format torchvision. If it is the conversion of the authors' "
+        "models with its keys renamed: --format state-dict --input bgr-mean"
+    ),
+    CONVERTED_CLASSIFIER: (
+        "classifier.1, .4, .6 is the layout of the conversion of the authors' models, which expects BGR: "
+        "--format pytorch-bgr"
+    ),
+}
+"""What to do with a file that is given under the other's format."""
 _FC = ("fc6", "fc7", "fc8")
 _TIMM = {"pre_logits.fc1": "fc6", "pre_logits.fc2": "fc7", "head.fc": "fc8"}
 _NORMALISED = re.compile(r"running_(mean|var)$")
@@ -40,14 +51,7 @@ def read_torchvision(path: Path) -> Tensors:
     WeightsError
         If it holds anything but tensors, no classifier, or the layout of another conversion.
     """
-    state = load_state(path)
-    if _classifier(state) == CONVERTED_CLASSIFIER:
-        msg = (
-            f"{path}: classifier.1, .4, .6 is the layout of the conversion of the authors' models, which expects BGR: "
-            "--format pytorch-bgr"
-        )
-        raise WeightsError(msg)
-    return _convert(state, TORCHVISION_CLASSIFIER, path)
+    return _read(path, TORCHVISION_CLASSIFIER)
 
 
 def read_converted(path: Path) -> Tensors:
@@ -68,14 +72,7 @@ def read_converted(path: Path) -> Tensors:
     WeightsError
         If it holds anything but tensors, or has torchvision's layout.
     """
-    state = load_state(path)
-    if _classifier(state) == TORCHVISION_CLASSIFIER:
-        msg = (
-            f"{path}: classifier.0, .3, .6 is torchvision's layout: --format torchvision. If it is the conversion of "
-            "the authors' models with its keys renamed: --format state-dict --input bgr-mean"
-        )
-        raise WeightsError(msg)
-    return _convert(state, CONVERTED_CLASSIFIER, path)
+    return _read(path, CONVERTED_CLASSIFIER)
 
 
 def read_any(path: Path) -> Tensors:
@@ -133,6 +130,15 @@ def load_state(path: Path) -> State:
         msg = f"{path}: holds values beside tensors: {', '.join(odd[:5])}. Save the net's state_dict() alone."
         raise WeightsError(msg)
     return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def _read(path: Path, classifier: tuple[str, ...]) -> Tensors:
+    state = load_state(path)
+    found = _classifier(state)
+    if found != classifier and found in _LAYOUTS:
+        msg = f"{path}: {_LAYOUTS[found]}"
+        raise WeightsError(msg)
+    return _convert(state, classifier, path)
 
 
 def _load(path: Path) -> Any:
