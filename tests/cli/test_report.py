@@ -53,7 +53,7 @@ def test_one_result_is_an_object_and_several_are_a_list(stored):
 def test_tables_for_other_programs(stored, tmp_path):
     rows = list(csv.DictReader(io.StringIO(stored("report", "--format", "csv", "--no-images").out)))
     assert [row["row"] for row in rows] == ["caltech101/vgg-d", "voc2007/vgg-d"]
-    assert stored("report", "--format", "latex", "--no-images").out.startswith(r"\begin{tabular}")
+    assert stored("report", "--format", "latex", "--no-images").out.count(r"\begin{tabular}") == 1
     assert stored("report", "--format", "markdown", "--no-images").out.startswith("| recipe | dataset |")
     told = stored("report", "--format", "html", "--no-images", "--output", tmp_path / "all.html")
     assert told.out == ""

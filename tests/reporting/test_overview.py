@@ -3,18 +3,18 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from tests.reporting import gallery
+from transferbench.reporting.latex import latex, latex_overview
 from transferbench.reporting.overview import (
     HEAD,
     Reported,
     csv_overview,
-    latex,
-    latex_overview,
     markdown_overview,
     text_overview,
 )
@@ -74,21 +74,38 @@ def test_latex_escapes_what_it_would_read_as_commands():
     )
 
 
-def test_latex_rows_fit_their_columns(entries):
-    text = latex_overview(entries)
-    columns = len(text.splitlines()[0].split("{")[2].strip("}"))
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 3
+def test_latex_rows_fit_their_columns(entries, result):
+    text = latex_overview([*entries, Reported("f", result, None)])
+    columns = len(re.search(r"begin\{tabular\}\{([\w@{}]+)\}\n", text)[1].replace("@{}", ""))
+    rows = [line for line in text.splitlines() if " & " in line]
+    assert len(rows) == 4
     assert all(line.replace(r"\&", "").count("&") == columns - 1 for line in rows)
-    assert r"caltech101\_stack" in rows[1]
+    assert rows[1].endswith(f"% caltech101_stack: {entries[0].comparison.verdict}")
+    assert rows[3].endswith("% demo_stack: no claim")
 
 
-def test_latex_compiles(entries, tmp_path):
+def test_latex_numbers_what_was_done_otherwise_and_tells_it_below(entries):
+    several = entries[1]
+    assert several.comparison.verdict == "not comparable"
+    text = latex_overview(entries)
+    row = next(line for line in text.splitlines() if "% voc2007" in line)
+    assert f"(${100 * several.comparison.difference:+.1f}$ & )$^" in row
+    number = re.search(r"\^\{([\d,]+)\}", row)[1].split(",")[0]
+    assert f"$^{{{number}}}$~{latex(several.comparison.deviations[0].text)}." in text
+    assert "In brackets: not comparable" in text
+
+
+def test_latex_compiles_without_a_box_too_wide(tmp_path):
     if not (program := shutil.which("pdflatex")):
         pytest.skip("no pdflatex on the path")
-    body = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex_overview(entries)
+    table = latex_overview([view.entry for view in gallery.views()])
+    body = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table
     (tmp_path / "t.tex").write_text(body + "\\end{document}\n")
-    subprocess.run([program, "-interaction=batchmode", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(
+        [program, "-interaction=nonstopmode", "t.tex"], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
 
 
 def test_a_comparison_is_plain_enough_for_json(entries):

@@ -3,7 +3,7 @@ import pytest
 from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.deviations import Deviation
 from transferbench.reporting.report import markdown_report, per_class_text, text_report
-from transferbench.reporting.tables import markdown_table, percent, text_table
+from transferbench.reporting.tables import fitted, markdown_table, percent, text_table
 from transferbench.types.scores import PublishedRow
 
 ROW = PublishedRow(
@@ -92,3 +92,38 @@ def test_markdown_tables_escape_bars():
 def test_per_cent():
     assert percent(0.9271, 0.0049) == "92.7 ± 0.5"
     assert percent(0.9271) == "92.7"
+
+
+WIDE = text_table(("name", "n", "what"), [["first", "1", "some words that go on"], ["second", "22", ""]], right=["n"])
+
+
+def test_what_fits_a_terminal_stays_as_it_is():
+    text = f"A line.\n\n{WIDE}\n\n- a remark"
+    assert fitted(text, 80) == text
+
+
+def test_on_a_narrow_terminal_words_wrap_and_commands_do_not():
+    assert fitted("- one two three\n\n[12] four five six", 10) == "- one two\n  three\n\n[12] four\n     five\n     six"
+    assert fitted("  tb extract --dataset digits", 10) == "  tb extract --dataset digits"
+
+
+def test_on_a_narrow_terminal_the_last_column_of_a_table_wraps():
+    words = "a rather long sentence about a recipe"
+    lines = fitted(text_table(("recipe", "what"), [["stack", words], ["max", "short"]]), 32).splitlines()
+    assert lines[0].split() == ["recipe", "what"]
+    assert lines[2:] == ["stack   a rather long sentence", "        about a recipe", "max     short"]
+
+
+def test_a_table_with_many_columns_becomes_a_few_lines_for_every_row():
+    table = text_table(
+        ("recipe", "ours", "folder"), [["stack", "98.6 ± 0.1", "/a/path/to/it"], ["max", "", "/b"]], right=["ours"]
+    )
+    assert fitted(f"{table}\n\nThe end.", 24).splitlines() == [
+        "stack",
+        "  ours: 98.6 ± 0.1",
+        "  folder: /a/path/to/it",
+        "max",
+        "  folder: /b",
+        "",
+        "The end.",
+    ]

@@ -34,13 +34,15 @@ def main() -> None:
 
     \b
     Example:
+      tb recipes list
       tb run digits_stack
+      tb report
     """
 
 
 _COMMANDS = (
-    plan,
     run,
+    plan,
     pretrain,
     extract,
     evaluate,

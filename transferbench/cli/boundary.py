@@ -20,6 +20,10 @@ _KEPT = "Finished work is kept; run the same command again to go on."
 class Boundary(click.Group):
     """The top command group; everything below it raises `TransferbenchError` and knows no exit code."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """List the commands in the order of the work, not of the alphabet."""
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and translate what it raises; a bug keeps its traceback."""
         signal.signal(signal.SIGTERM, _terminate)

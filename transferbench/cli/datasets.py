@@ -11,7 +11,7 @@ from transferbench.cli.terminal import print_json, print_table, progress
 _MARKS = {"ok": "ok", "info": "note", "stray": "stray", "missing": "MISSING", "corrupt": "CORRUPT", "wrong": "WRONG"}
 
 
-@click.group()
+@click.group(short_help="List, show, fetch, check, pack and divide datasets.")
 def datasets() -> None:
     """List, show, fetch and check datasets, and write out their splits.
 

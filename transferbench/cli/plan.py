@@ -14,14 +14,14 @@ from transferbench.cli.options import (
     home_option,
     json_option,
 )
-from transferbench.cli.terminal import print_json, progress
+from transferbench.cli.terminal import print_json, print_text, progress
 
 if TYPE_CHECKING:
     from transferbench.pipeline.outlook import ExtractionOutlook
     from transferbench.types.scales import Scales
 
 
-@click.command()
+@click.command(short_help="Say what is cached, what must be computed, and what it costs.")
 @click.argument("recipe", nargs=-1)
 @click.option("--dataset", metavar="NAME", help="Instead of recipes: the dataset (`tb datasets list`) ...")
 @click.option("--net", default="D", show_default=True, metavar="NAME", help="... the net, or several as D,E ...")
@@ -94,7 +94,7 @@ def plan(
         if as_json:
             print_json([asdict(one) for one in found])
         else:
-            click.echo("\n\n".join(recipe_text(asdict(one)) for one in found))
+            print_text("\n\n".join(recipe_text(asdict(one)) for one in found))
         return
     if scales is None:
         msg = "--dataset needs --scales, for instance --scales 256..768"
@@ -113,4 +113,4 @@ def print_extraction(found: "ExtractionOutlook", *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        click.echo(extraction_text(asdict(found)))
+        print_text(extraction_text(asdict(found)))

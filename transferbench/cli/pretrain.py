@@ -9,7 +9,7 @@ from transferbench.cli.options import data_options, device_option, home_option, 
 from transferbench.cli.terminal import is_first_process, print_json, progress
 
 
-@click.command()
+@click.command(short_help="Pretrain a net, and before it the nets it begins with.")
 @recipe_option(required=False, what="pretraining recipe, or `paper` with --net")
 @click.option(
     "--net",

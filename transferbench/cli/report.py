@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transferbench.cli.options import data_dir_option, home_option, json_option
-from transferbench.cli.terminal import print_json
+from transferbench.cli.terminal import print_json, print_text
 
 if TYPE_CHECKING:
     from transferbench.pipeline.report import Report
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "markdown", "csv", "latex", "html")
 
 
-@click.command()
+@click.command(short_help="Show results beside the published numbers, with verdicts.")
 @click.argument("results", nargs=-1, metavar="[RESULT]...")
 @click.option(
     "--format",
@@ -67,7 +67,9 @@ def report(
         text = found.page.read_text(encoding="utf-8")
     else:
         text = found.told(form, per_class=per_class)
-    if output is None:
+    if output is None and form == "text" and not as_json:
+        print_text(text)
+    elif output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
         from transferbench.files import publish
@@ -81,7 +83,7 @@ def print_report(done: "Report", *, as_json: bool) -> None:
     if as_json:
         print_json(_plain(done))
     else:
-        click.echo(done.text)
+        print_text(done.text)
     _say_where(done.page, done.notes)
 
 

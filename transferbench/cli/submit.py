@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transferbench.pipeline.datasets import DataOptions
 
 
-@click.command()
+@click.command(short_help="Write an entry to the VOC evaluation server, or check one.")
 @click.argument("name")
 @click.option("--recipe", metavar="NAME", help="Whose newest result is to be submitted, or a result's folder.")
 @click.option(

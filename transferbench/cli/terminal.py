@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,17 +25,26 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
+def print_text(text: str) -> None:
+    """Print paragraphs and tables to stdout: fitted to a terminal, as they are where something else reads them."""
+    if sys.stdout.isatty():
+        from transferbench.reporting.tables import fitted
+
+        text = fitted(text, shutil.get_terminal_size().columns)
+    click.echo(text)
+
+
 def print_table(
     head: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = (), as_json: bool
 ) -> None:
     """Print a table to stdout, or as a list of JSON objects with the same names."""
-    from transferbench.reporting.tables import text_table
-
     if as_json:
         print_json([dict(zip((title.replace(" ", "_") for title in head), row, strict=True)) for row in rows])
     else:
+        from transferbench.reporting.tables import text_table
+
         cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
-        click.echo(text_table(head, cells, right=right))
+        print_text(text_table(head, cells, right=right))
 
 
 def is_first_process() -> bool:

@@ -9,7 +9,8 @@ from transferbench.home import Home
 from transferbench.pipeline.datasets import WHOLE, DataOptions
 from transferbench.pipeline.page import views
 from transferbench.reporting.compare import Comparison, compare
-from transferbench.reporting.overview import OVERVIEWS, Reported
+from transferbench.reporting.forms import OVERVIEWS
+from transferbench.reporting.overview import Reported
 from transferbench.reporting.report import markdown_report, per_class_text, text_report, write_markdown
 from transferbench.reporting.result import Result, find_result, list_results, load_result
 from transferbench.reporting.results_page import write_page

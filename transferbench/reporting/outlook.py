@@ -110,7 +110,7 @@ def recipe_text(outlook: Mapping[str, Any]) -> str:
         lines.append(
             f"SVMs of {svm['variant']}: {svm['fits']:,} fits ({svm['classes']} classes, {svm['splits']} splits, "
             f"{svm['tried']} values of C and all training images), {svm['images']:,} x {size}; "
-            f"{memory}roughly {duration(svm['seconds'])}"
+            f"{memory}{'time not known' if svm['seconds'] is None else 'roughly ' + duration(svm['seconds'])}"
         )
         lines.append(f"  solver {svm['solver'] or '?'}: {svm['reason']}")
     return "\n".join(lines)

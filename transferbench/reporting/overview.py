@@ -1,8 +1,8 @@
-"""Several results side by side, each beside its published number: text, Markdown, CSV and LaTeX, from the same rows."""
+"""Several results side by side, each beside its published number: text, Markdown and CSV, from the same rows."""
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,6 @@ _CSV = (
     "interval_high", "row", "paper", "paper_spread", "difference", "tolerance", "verdict", "deviations", "created",
     "inputs_sha256", "folder",
 )  # fmt: skip
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "·": r"$\cdot$", "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +105,26 @@ def footnotes(entries: Sequence[Reported]) -> list[str]:
     return list(dict.fromkeys(d.text for e in entries if e.comparison for d in e.comparison.deviations))
 
 
+def measured(entries: Sequence[Reported]) -> str:
+    """Say what the numbers are.
+
+    Parameters
+    ----------
+    entries : sequence of Reported
+        In order.
+
+    Returns
+    -------
+    str
+        The unit, and the metric of every dataset.
+    """
+    by_metric: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        by_metric.setdefault(entry.result.metric, {})[entry.result.dataset] = None
+    told = [f"{', '.join(names)}: {metric}" for metric, names in by_metric.items()]
+    return f"In per cent. {'; '.join(told)}."
+
+
 def text_overview(entries: Sequence[Reported]) -> str:
     """Tell several results on a terminal.
 
@@ -164,57 +179,6 @@ def csv_overview(entries: Sequence[Reported]) -> str:
     return buffer.getvalue()
 
 
-def latex_overview(entries: Sequence[Reported]) -> str:
-    """Write several results as rows of a table in a paper.
-
-    Parameters
-    ----------
-    entries : sequence of Reported
-        In order.
-
-    Returns
-    -------
-    str
-        A ``tabular`` for the package booktabs; what was done otherwise follows as comments.
-    """
-    numbers = {text: number for number, text in enumerate(footnotes(entries), start=1)}
-    lines = [
-        r"\begin{tabular}{lllllrrrl}",
-        r"\toprule",
-        " & ".join(map(latex, HEAD)) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(latex, _row(entry, numbers))) + r" \\" for entry in entries),
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(f"% [{number}] {text}" for text, number in numbers.items()),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-OVERVIEWS: dict[str, Callable[[Sequence[Reported]], str]] = {
-    "text": text_overview,
-    "markdown": markdown_overview,
-    "csv": csv_overview,
-    "latex": latex_overview,
-}
-
-
-def latex(text: str) -> str:
-    """Escape text for LaTeX.
-
-    Parameters
-    ----------
-    text : str
-        Anything.
-
-    Returns
-    -------
-    str
-        Prints as it stands; ± becomes a formula.
-    """
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
 def _row(entry: Reported, numbers: dict[str, int]) -> list[str]:
     result, comparison = entry.result, entry.comparison
     scores = own(result)
@@ -223,7 +187,7 @@ def _row(entry: Reported, numbers: dict[str, int]) -> list[str]:
     if comparison is not None:
         paper = percent(comparison.row.value, comparison.row.spread)
         difference = f"{100 * comparison.difference:+.1f}"
-        marks = "".join(f"[{numbers[d.text]}]" for d in comparison.deviations)
+        marks = "".join(f"[{number}]" for number in sorted(numbers[d.text] for d in comparison.deviations))
         verdict = f"{comparison.verdict} {marks}".strip()
     return [
         result.recipe_name,
@@ -239,8 +203,7 @@ def _row(entry: Reported, numbers: dict[str, int]) -> list[str]:
 
 
 def _below(entries: Sequence[Reported], form: str) -> list[str]:
-    metrics = dict.fromkeys(f"{entry.result.dataset}: {entry.result.metric}" for entry in entries)
-    lines = ["", f"In per cent. {'; '.join(metrics)}.", "± is the standard deviation over the splits (n - 1)."]
+    lines = ["", measured(entries), "± is the standard deviation over the splits (n - 1)."]
     tolerances = sorted({100 * e.comparison.row.tolerance for e in entries if e.comparison})
     if tolerances:
         points = " or ".join(f"{tolerance:.1f}" for tolerance in tolerances)

@@ -1,8 +1,14 @@
 """Tables for a terminal and for Markdown, from the same cells."""
 
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
 
 Cells = Sequence[Sequence[str]]
+_LEAST_LAST = 24
+"""As narrow as a last column of words may get before a table is told row by row."""
+_RULE = re.compile("─+(  ─+)*")
+_COMMAND = re.compile(r"\s*(tb|torchrun|python|pip|apt-get) ")
 
 
 def text_table(head: Sequence[str], rows: Cells, *, right: Sequence[str] = ()) -> str:
@@ -32,6 +38,76 @@ def text_table(head: Sequence[str], rows: Cells, *, right: Sequence[str] = ()) -
         return "  ".join(parts).rstrip()
 
     return "\n".join([line(head), "  ".join("─" * width for width in widths), *map(line, rows)])
+
+
+def fitted(text: str, width: int) -> str:
+    """Fit text to a terminal: long lines wrap between words, tables that are too wide are told otherwise.
+
+    Parameters
+    ----------
+    text : str
+        Paragraphs, a line each, and tables of `text_table`. Commands stay on one line, so that they can be copied.
+    width : int
+        Of the terminal, in characters.
+
+    Returns
+    -------
+    str
+        Of a table either the last column is wrapped, or every row becomes a few lines: its first cell, and below it
+        the other cells with their titles.
+    """
+    lines, told = text.split("\n"), []
+    while lines:
+        if len(lines) > 1 and _RULE.fullmatch(lines[1]):
+            height = next((n for n, line in enumerate(lines) if not line), len(lines))
+            told += _fitted_table(lines[:height], width)
+            del lines[:height]
+        else:
+            told += _wrapped(lines.pop(0), width)
+    return "\n".join(told)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    if len(line) <= width or _COMMAND.match(line):
+        return [line]
+    indent = re.match(r"\s*(- |\[\d+\] )?", line)[0]  # type: ignore[index]  # matches the empty text, too
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * len(indent), break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _fitted_table(lines: Sequence[str], width: int) -> list[str]:
+    if max(map(len, lines)) <= width:
+        return list(lines)
+    spans = [match.span() for match in re.finditer("─+", lines[1])]
+    head, *rows = ([line[a:b].strip() for a, b in spans] for line in (lines[0], *lines[2:]))
+    last = spans[-1][0]
+    longest = max((len(word) for row in rows for word in row[-1].split()), default=0)
+    if width - last >= max(_LEAST_LAST, longest):
+        return [part for line in lines for part in _last_wrapped(line, last, width)]
+    return [line for row in rows for line in _row_by_itself(head, row, width)]
+
+
+def _last_wrapped(line: str, last: int, width: int) -> Iterator[str]:
+    if set(line) <= {"─", " "}:
+        yield line[:width]
+        return
+    first, *more = textwrap.wrap(line[last:], width - last, break_long_words=False, break_on_hyphens=False) or [""]
+    yield (line[:last] + first).rstrip()
+    yield from (" " * last + part for part in more)
+
+
+def _row_by_itself(head: Sequence[str], row: Sequence[str], width: int) -> Iterator[str]:
+    yield row[0]
+    line = " "
+    for title, cell in zip(head[1:], row[1:], strict=True):
+        part = f" {title}: {cell} "
+        if line.strip() and len(line) + len(part.rstrip()) > width:
+            yield line.rstrip()
+            line = " "
+        line += part if cell else ""
+    if line.strip():
+        yield line.rstrip()
 
 
 def markdown_table(head: Sequence[str], rows: Cells, *, right: Sequence[str] = ()) -> str:

@@ -58,7 +58,8 @@ def choose(n: int, dimensions: int, n_classes: int, *, memory_bytes: int | None 
     """
     memory = memory_of_machine() if memory_bytes is None else memory_bytes
     gram_bytes = 4 * n * n
-    size = f"a Gram matrix of {n:,} images takes {gram_bytes / 2**30:.1f} GiB"
+    room = f"{gram_bytes / 2**30:.1f} GiB" if gram_bytes >= 2**29 else f"{-(-gram_bytes // 2**20)} MiB"
+    size = f"a Gram matrix of {n:,} images takes {room}"
     if gram_bytes > _MEMORY_PART * memory:
         return Choice("rows", f"{size}, more than {_MEMORY_PART:.0%} of {memory / 2**30:.0f} GiB")
     with_gram = n * n * dimensions + 2 * n * n * n_classes * _PRODUCTS
