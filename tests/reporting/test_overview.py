@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from tests.reporting import gallery
+from transferbench.reporting.deviations import Deviation
 from transferbench.reporting.latex import latex, latex_overview
 from transferbench.reporting.overview import (
     HEAD,
@@ -85,14 +87,18 @@ def test_latex_rows_fit_their_columns(entries, result):
 
 
 def test_latex_numbers_what_was_done_otherwise_and_tells_it_below(entries):
-    several = entries[1]
-    assert several.comparison.verdict == "not comparable"
-    text = latex_overview(entries)
-    row = next(line for line in text.splitlines() if "% voc2007" in line)
-    assert f"(${100 * several.comparison.difference:+.1f}$ & )$^" in row
-    number = re.search(r"\^\{([\d,]+)\}", row)[1].split(",")[0]
-    assert f"$^{{{number}}}$~{latex(several.comparison.deviations[0].text)}." in text
-    assert "In brackets: not comparable" in text
+    server = Deviation("test", "another quantity", "trained on train & tested on val")
+    other = Deviation("weights", "can move the number", "net D: retrained")
+    changed = [
+        replace(e, comparison=replace(e.comparison, deviations=(server, other)[n:])) for n, e in enumerate(entries)
+    ]
+    text = latex_overview(changed)
+    first, second = (f"${100 * entry.comparison.difference:+.1f}$" for entry in entries)
+    assert f"({first} & )$^{{1,2}}$ \\\\ % caltech101_stack: not comparable" in text
+    assert f"{second} & $^{{2}}$ \\\\ % voc2007_stack: outside" in text
+    below = text.splitlines()[-2]
+    assert r"$^{1}$~trained on train \& tested on val. $^{2}$~net D: retrained." in below
+    assert "In brackets: not comparable" in below
 
 
 def test_latex_compiles_without_a_box_too_wide(tmp_path):

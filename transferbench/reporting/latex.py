@@ -32,7 +32,7 @@ def latex_overview(entries: Sequence[Reported]) -> str:
     """
     numbers = {text: number for number, text in enumerate(footnotes(entries), start=1)}
     lines = [
-        r"{\noindent\footnotesize\setlength{\tabcolsep}{3pt}",
+        r"{\noindent\footnotesize\setlength{\tabcolsep}{3pt}%",
         r"\begin{tabular}{llllrrr@{}l}",
         r"\toprule",
         " & ".join([*HEAD, ""]) + r" \\",
