@@ -19,7 +19,8 @@ from sklearn.exceptions import ConvergenceWarning
 from transferbench.evaluation.svm import kernels, newton_kernels
 from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, Loss, Signs
-from transferbench.evaluation.svm.operators import MARGIN, Operator
+from transferbench.evaluation.svm.operators import MARGIN, Operator, RowsOperator
+from transferbench.evaluation.svm.primal import PrimalNewton
 from transferbench.evaluation.svm.threads import each, in_ranges, one_core_each
 from transferbench.types.arrays import Float64
 
@@ -96,7 +97,7 @@ class Descent:
         self.coefficients: Float64 = np.zeros(signs.shape)
         self.scores: Float64 = np.zeros(signs.shape)
         self.gaps: Float64 = np.full(len(signs), np.inf)
-        self._newton: Newton | None = None
+        self._newton: Newton | PrimalNewton | None = None
         self._C = 1.0
         self.rounds = 0
 
@@ -145,7 +146,7 @@ class Descent:
     def _solve_squared(self, C: float, costs: Costs) -> None:
         everyone = np.arange(len(self._signs))
         if self._newton is None:
-            self._newton = Newton(self._operator, self._signs, self.coefficients, self.scores)
+            self._newton = self._newton_for(self._operator)
         self._newton.rescale(everyone, C / self._C)
         self._C = C
         narrow = self._few_within(everyone)
@@ -156,21 +157,30 @@ class Descent:
             self._alone(np.flatnonzero(self.gaps > self.tolerance), costs)
             narrow[:] = False
 
+    def _newton_for(self, operator: Operator) -> Newton | PrimalNewton:
+        state = self._signs, self.coefficients, self.scores
+        if isinstance(operator, RowsOperator) and operator.short_for(len(self._signs)):
+            return PrimalNewton(operator, *state)
+        return Newton(operator, *state)
+
     def _together(self, classes: _Numbers, C: float, costs: Costs) -> None:
         """Take classes to the tolerance in step, or until so few images matter that each is better finished alone."""
         assert self._newton is not None  # noqa: S101 - made by the only caller
+        taking_part = classes
         for _ in range(self._max_rounds):
             if not len(classes):
-                return
+                break
             self.rounds += 1
             gaps, stays = self._newton.step(classes, costs, C, self.tolerance)
             self.gaps[classes] = np.where(stays, gaps, np.inf)
             if self._certified and stays.any():
                 # Scores have gathered the rounding of many products: the certificate is taken on exact ones.
+                self._newton.settle(classes[stays], costs)
                 self._refresh(classes[stays])
                 self._measure(classes[stays], costs)
             open_ = self.gaps[classes] > self.tolerance
             classes = classes[open_ & (stays | ~self._few_within(classes))]
+        self._newton.settle(taking_part, costs)
 
     def _few_within(self, classes: _Numbers) -> NDArray[np.bool_]:
         """Tell of which classes few enough images are within their margin for a matrix of their own."""
@@ -252,13 +262,16 @@ class Descent:
     def _measure(self, classes: _Numbers, costs: Costs) -> None:
         """Set the gaps of classes whose scores are those of their coefficients."""
         feasible = (self._signs[classes] * self.coefficients[classes] >= 0).all(axis=1)
+        self.gaps[classes] = np.inf
         for k in classes[feasible]:
             vectors = self._signs[k], self.coefficients[k], self.scores[k]
             self.gaps[k] = kernels.relative_gap(*vectors, costs.loss[k], costs.ridge[k], costs.squared)[0]
-        self._measure_primal(classes[~feasible], costs)
+        if costs.squared:
+            # Two points of the dual bound the gap: the coefficients, and those that the scores ask for.
+            self._measure_primal(classes[~(self.gaps[classes] <= self.tolerance)], costs)
 
     def _measure_primal(self, classes: _Numbers, costs: Costs) -> None:
-        """Set the gaps of classes with coefficients of any sign: half the square of the primal gradient."""
+        """Lower the gaps of classes, whatever the signs of coefficients, to half the square of the primal gradient."""
         if not len(classes):
             return
         Y, B, F = self._signs[classes], self.coefficients[classes], self.scores[classes]
@@ -270,7 +283,8 @@ class Descent:
         unit[unit == 0] = 1
         residual /= unit
         square = np.einsum("kn,kn->k", residual, self._operator.product(residual.astype(self._operator.dtype)))
-        self.gaps[classes] = 0.5 * np.maximum(square, 0.0) * unit[:, 0] ** 2 / np.maximum(objective, _TINY)
+        gaps = 0.5 * np.maximum(square, 0.0) * unit[:, 0] ** 2 / np.maximum(objective, _TINY)
+        self.gaps[classes] = np.minimum(gaps, self.gaps[classes])
 
     def _refresh(self, classes: _Numbers) -> None:
         if len(classes):

@@ -59,6 +59,9 @@ class Newton:
         """
         self._known[classes] = False
 
+    def settle(self, classes: Int64, costs: Costs) -> None:
+        """Do nothing: coefficients move with scores; see `primal.PrimalNewton.settle`."""
+
     def rescale(self, classes: Int64, factor: float) -> None:
         """Take note that C, and so every image's share in the gradient, has been multiplied.
 

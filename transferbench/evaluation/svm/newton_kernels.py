@@ -76,13 +76,8 @@ def slope_along(y, b, f, loss, gain):
 
 
 @compiled
-def search_line(y, b, f, loss, step, gain):
-    """Find how far along a step the primal, a piecewise quadratic of one variable, has its minimum."""
-    start = 0.0
-    bend = 0.0
-    for i in range(y.shape[0]):
-        start += b[i] * gain[i]
-        bend += step[i] * gain[i]
+def lowest_along(y, f, loss, gain, start, bend):
+    """`search_line`, given slope and curvature of the regulariser along the step."""
     length = 1.0
     low = 0.0
     high = 1e300
@@ -108,6 +103,17 @@ def search_line(y, b, f, loss, step, gain):
             return new
         length = new
     return length
+
+
+@compiled
+def search_line(y, b, f, loss, step, gain):
+    """Find how far along a step the primal, a piecewise quadratic of one variable, has its minimum."""
+    start = 0.0
+    bend = 0.0
+    for i in range(y.shape[0]):
+        start += b[i] * gain[i]
+        bend += step[i] * gain[i]
+    return lowest_along(y, f, loss, gain, start, bend)
 
 
 @compiled
@@ -169,6 +175,59 @@ def move_classes(Y, B, F, loss, step, gain, lengths, first, last):
         for i in range(step.shape[1]):
             B[k, i] += length * step[k, i]
             F[k, i] += length * gain[k, i]
+
+
+@compiled
+def pull(y, f, loss, pulls, hard):
+    """Fill ``pulls = 2 loss y max(0, 1 - y f)`` and the loss's second derivative; return the sum of losses."""
+    losses = 0.0
+    for i in range(y.shape[0]):
+        violation = 1.0 - y[i] * f[i]
+        pulls[i] = 0.0
+        hard[i] = 0.0
+        if y[i] != 0 and violation > 0.0:
+            factor = loss[1 if y[i] > 0 else 0]
+            losses += factor * violation * violation
+            pulls[i] = 2.0 * factor * violation * y[i]
+            hard[i] = 2.0 * factor
+    return losses
+
+
+@compiled
+def pull_classes(Y, F, loss, classes, pulls, hard, losses, first, last):
+    """`pull` for many classes: numbers of classes are places in the first three, their order is that of the others."""
+    for row in range(first, last):
+        k = classes[row]
+        losses[row] = pull(Y[k], F[k], loss[k], pulls[row], hard[row])
+
+
+@compiled
+def bend_classes(hard, image, bent, bends, first, last):
+    """Fill ``bent = hard image`` and its product with the image."""
+    for k in range(first, last):
+        total = 0.0
+        for i in range(hard.shape[1]):
+            bent[k, i] = hard[k, i] * image[k, i]
+            total += bent[k, i] * image[k, i]
+        bends[k] = total
+
+
+@compiled
+def add_classes(factors, vectors, total, first, last):
+    """Add multiples of vectors."""
+    for k in range(first, last):
+        for i in range(total.shape[1]):
+            total[k, i] += factors[k] * vectors[k, i]
+
+
+@compiled
+def move_scores(Y, F, loss, classes, start, bend, gain, lengths, first, last):
+    """Search along every class's step and move the scores there; `classes` as for `pull_classes`."""
+    for row in range(first, last):
+        k = classes[row]
+        lengths[row] = lowest_along(Y[k], F[k], loss[row], gain[row], start[row], bend[row])
+        for i in range(gain.shape[1]):
+            F[k, i] += lengths[row] * gain[row, i]
 
 
 @compiled
