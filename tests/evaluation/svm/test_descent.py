@@ -6,7 +6,8 @@ import pytest
 from transferbench.evaluation.svm import operators
 from transferbench.evaluation.svm.descent import Descent
 from transferbench.evaluation.svm.objective import Costs, objectives
-from transferbench.evaluation.svm.operators import GramOperator, RowsOperator
+from transferbench.evaluation.svm.operators import GramOperator
+from transferbench.evaluation.svm.rows import RowsOperator
 
 
 def problem(n=400, d=60, classes=4, seed=3, dtype=np.float64):

@@ -10,8 +10,9 @@ from sklearn.svm import LinearSVC
 from transferbench.evaluation.svm import primal
 from transferbench.evaluation.svm.descent import Descent, warn_of_gaps
 from transferbench.evaluation.svm.objective import Costs, objectives
-from transferbench.evaluation.svm.operators import GramOperator, RowsOperator
+from transferbench.evaluation.svm.operators import GramOperator
 from transferbench.evaluation.svm.primal import PrimalNewton, SharedInverse
+from transferbench.evaluation.svm.rows import RowsOperator
 
 
 def problem(n=900, d=24, classes=4, seed=1):
@@ -57,7 +58,7 @@ def test_no_more_factors_are_kept_than_said():
     rows, _ = problem()
     inverse = SharedInverse(operator_of(rows).square(), len(rows))
     inverse.apply(2.0 ** np.arange(9), np.ones((9, 25)))
-    assert len(inverse._factors) == primal._FACTORS_KEPT  # noqa: SLF001
+    assert len(inverse._factors) == primal._FACTORS_KEPT
 
 
 @pytest.mark.parametrize("certified", [True, False])
@@ -73,7 +74,7 @@ def test_the_optimum_is_that_of_the_gram_matrix(dtype, certified):
     for C in (1e-4, 0.1, 10.0):
         descent.solve(C)
         best.solve(C)
-        assert isinstance(descent._newton, PrimalNewton)  # noqa: SLF001
+        assert isinstance(descent._newton, PrimalNewton)
         assert (descent.gaps <= 1e-5).all()
         # The machine is what its coefficients say, not only what its scores say.
         scores = descent.coefficients @ gram

@@ -19,8 +19,9 @@ from sklearn.exceptions import ConvergenceWarning
 from transferbench.evaluation.svm import kernels, newton_kernels
 from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, Loss, Signs
-from transferbench.evaluation.svm.operators import MARGIN, Operator, RowsOperator
+from transferbench.evaluation.svm.operators import MARGIN, Operator
 from transferbench.evaluation.svm.primal import PrimalNewton
+from transferbench.evaluation.svm.rows import RowsOperator
 from transferbench.evaluation.svm.threads import each, in_ranges, one_core_each
 from transferbench.types.arrays import Float64
 

@@ -14,7 +14,8 @@ from transferbench.evaluation.svm.choice import choose
 from transferbench.evaluation.svm.descent import MAX_ROUNDS, Descent, warn_of_gaps
 from transferbench.evaluation.svm.gram import gram_of_rows, working_type
 from transferbench.evaluation.svm.objective import Loss, one_vs_rest_weights
-from transferbench.evaluation.svm.operators import GramOperator, RowsOperator
+from transferbench.evaluation.svm.operators import GramOperator
+from transferbench.evaluation.svm.rows import RowsOperator
 from transferbench.types.arrays import Float64
 
 

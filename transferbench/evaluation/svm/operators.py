@@ -1,23 +1,19 @@
-"""Two ways of multiplying by a Gram matrix: with the matrix itself, or with rows of features that come in blocks."""
+"""What multiplies by a Gram matrix, and the way that has the matrix in memory; `rows` has the other one."""
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
 from transferbench.evaluation.svm import direct, kernels
 from transferbench.evaluation.svm.objective import Costs, Signs
 from transferbench.evaluation.svm.threads import each, in_ranges
-from transferbench.types.arrays import Float32, Float64, Int64
+from transferbench.types.arrays import Float64, Int64
 
 Matrix = NDArray[np.floating[Any]]
 _BLOCK = 256
-_BLOCK_IN_MEMORY = 1024
 _SWEEPS = 3
-_LARGEST_SMALL = 4000
 # Above this part of coefficients that are not 0, a matrix product beats reading single rows.
 _DENSE = 0.1
 
@@ -116,7 +112,7 @@ class GramOperator:
         """Sweep; see `Operator.sweep`."""
         for start in range(0, self.n, _BLOCK):
             rows = self.gram[start : start + _BLOCK]
-            change = _sweep_block(rows, start, start, signs, coefficients, scores, costs)
+            change = sweep_block(rows, start, start, signs, coefficients, scores, costs)
             scores += change @ rows
 
     def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
@@ -141,225 +137,27 @@ MARGIN = 0.05
 """How far beyond its margin an image may be and still matter when a class is finished. Only speed depends on it."""
 
 
-class RowsOperator:
-    """Rows of features, block by block: the way when n is too large for a Gram matrix, or when rows are short.
+def sweep_block(
+    gram: Matrix, column: int, start: int, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs
+) -> Matrix:
+    """Sweep over the classes' coefficients of one block of images.
 
     Parameters
     ----------
-    blocks : callable
-        Gives the same blocks of consecutive rows at every call, each (up to a few hundred, d), float32; they need not
-        be in memory at the same time.
-    n : int
-        Number of rows.
-    bias : float
-        ``intercept_scaling``.
-    dtype : dtype, optional
-        Of the products; float32 if not given.
-    rows : ndarray of shape (n, d), optional
-        All of them, where they are in memory: then a class can be finished on the few rows that matter to it.
+    gram : ndarray of shape (m, ...)
+        Rows of the Gram matrix; those m images begin at column `column`.
+    column, start : int
+        Where the block begins in `gram` and in the vectors.
+    signs, coefficients, scores : ndarray of shape (K, n)
+        Of all images; coefficients move, scores do not.
+    costs : Costs
+        Of the K classes.
+
+    Returns
+    -------
+    ndarray of shape (K, m)
+        By how much coefficients moved.
     """
-
-    widest = 0
-    sparse_below = 0
-
-    def __init__(
-        self,
-        blocks: Callable[[], Iterable[Float32]],
-        n: int,
-        bias: float,
-        dtype: np.dtype[Any] | None = None,
-        rows: Matrix | None = None,
-    ) -> None:
-        self._rows = rows
-        # The matrix of m rows costs m^2 d operations, finishing in step about forty products of 4 n d.
-        self.direct_up_to = 0 if rows is None else min(int((160 * n) ** 0.5), _LARGEST_SMALL)
-        self._blocks = blocks
-        self.n = n
-        self._square = bias * bias
-        self.dtype = np.dtype(np.float32) if dtype is None else dtype
-
-    @classmethod
-    def of(cls, rows: Matrix, bias: float, dtype: np.dtype[Any]) -> "RowsOperator":
-        """Work on rows in memory.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n, d)
-            Features.
-        bias : float
-            ``intercept_scaling``.
-        dtype : dtype
-            Of the products.
-
-        Returns
-        -------
-        RowsOperator
-            Which holds the rows, not a copy.
-        """
-
-        def blocks() -> Iterator[Any]:
-            return (rows[start : start + _BLOCK_IN_MEMORY] for start in range(0, len(rows), _BLOCK_IN_MEMORY))
-
-        return cls(blocks, len(rows), bias, dtype, rows)
-
-    def weights(self, coefficients: Matrix) -> Matrix:
-        """Sum the rows, weighted.
-
-        Parameters
-        ----------
-        coefficients : ndarray of shape (k, n), float32 or float64
-            Of every row.
-
-        Returns
-        -------
-        ndarray of shape (k, d)
-            The weight vectors, in the type of `coefficients`.
-        """
-        total: Matrix | None = None
-        for start, block in self._numbered():
-            part = coefficients[:, start : start + len(block)] @ block.astype(coefficients.dtype, copy=False)
-            total = part if total is None else np.add(total, part, out=total)
-        if total is None:
-            msg = "there are no rows"
-            raise ValueError(msg)
-        return total
-
-    def product(self, coefficients: Matrix) -> Matrix:
-        """Multiply; see `Operator.product`."""
-        return self._scores(self.weights(coefficients), coefficients)
-
-    def short_for(self, n_classes: int) -> bool:
-        """Tell whether rows are so short that systems of weight vectors are cheaper to prepare than to do without.
-
-        X'X takes n d^2 operations and ten factors of it 3.3 d^3, thirty products of all classes 120 n d K.
-
-        Parameters
-        ----------
-        n_classes : int
-            K.
-
-        Returns
-        -------
-        bool
-            For `primal.PrimalNewton`.
-        """
-        d = self.dimensions + 1
-        return 2 * d < self.n and self.n + 3.3 * d <= 120 * self.n * n_classes / d
-
-    @cached_property
-    def dimensions(self) -> int:
-        """Length d of a row."""
-        return next(iter(self._blocks())).shape[1]
-
-    def square(self) -> Matrix:
-        """Compute X'X of the rows X, each with the bias appended.
-
-        Returns
-        -------
-        ndarray of shape (d + 1, d + 1)
-            Symmetric, in the type of the products.
-        """
-        d = self.dimensions + 1
-        update = blas.dsyrk if self.dtype == np.float64 else blas.ssyrk
-        half: Matrix = np.zeros((d, d), self.dtype, order="F")
-        bias = self.dtype.type(self._square**0.5)
-        for _, block in self._numbered():
-            extended = np.full((len(block), d), bias, self.dtype)
-            extended[:, :-1] = block
-            half = update(1.0, extended.T, 1.0, half, lower=1, overwrite_c=1)
-        return half + np.tril(half, -1).T
-
-    def forward(self, coefficients: Matrix) -> Matrix:
-        """Sum the rows, each with the bias appended, weighted: half of `product`.
-
-        Parameters
-        ----------
-        coefficients : ndarray of shape (k, n)
-            Of every row.
-
-        Returns
-        -------
-        ndarray of shape (k, d + 1)
-            Weight vectors, in the type of `coefficients`.
-        """
-        bias = self._square**0.5 * coefficients.sum(axis=1, dtype=np.float64)
-        return np.concatenate([self.weights(coefficients), bias[:, None].astype(coefficients.dtype)], axis=1)
-
-    def backward(self, weights: Matrix) -> Matrix:
-        """Score all rows: the other half of `product`.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (k, d + 1)
-            As `forward` makes them.
-
-        Returns
-        -------
-        ndarray of shape (k, n)
-            Scores, in the type of `weights`.
-        """
-        return self._scored(np.ascontiguousarray(weights[:, :-1]), self._square**0.5 * weights[:, -1].astype(np.float64))
-
-    def quick(self, coefficients: Float64) -> Float64:
-        """Multiply; see `Operator.quick`."""
-        return self.product(coefficients.astype(self.dtype)).astype(np.float64, copy=False)
-
-    def exact(self, coefficients: Float64) -> Float64:
-        """Multiply in float64; see `Operator.exact`."""
-        result: Float64 = self._scores(self.weights(coefficients), coefficients).astype(np.float64, copy=False)
-        return result
-
-    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
-        """Sweep; see `Operator.sweep`."""
-        weights = self.weights(coefficients.astype(self.dtype))
-        bias = coefficients.sum(axis=1)
-        for start, block in self._numbered():
-            here = slice(start, start + len(block))
-            block = block.astype(self.dtype, copy=False)  # noqa: PLW2901 - the same rows
-            scores[:, here] = weights @ block.T + (self._square * bias)[:, None]
-            gram = block @ block.T + self.dtype.type(self._square)
-            change = _sweep_block(gram, 0, start, signs, coefficients, scores, costs)
-            weights += change @ block
-            bias += change.sum(axis=1, dtype=np.float64)
-        scores[:] = self._scores(weights, coefficients)
-
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
-        """Refuse: there is no Gram matrix to gather from, as `widest` says; see `Operator.finish`."""
-        raise NotImplementedError
-
-    def finish_direct(
-        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, margin: float
-    ) -> bool:
-        """Solve for one class, if the rows are in memory; see `Operator.finish_direct`."""
-        constants = (costs.loss[k], costs.ridge[k])
-        return direct.finish_direct(self._small, sign, b, f, constants, tolerance, margin, self.direct_up_to)
-
-    def _small(self, index: Int64) -> Matrix:
-        assert self._rows is not None  # noqa: S101 - `direct_up_to` is 0 otherwise
-        rows = self._rows[index].astype(self.dtype, copy=False)
-        result: Matrix = rows @ rows.T + self.dtype.type(self._square)
-        return result
-
-    def _scores(self, weights: Matrix, coefficients: Matrix) -> Matrix:
-        return self._scored(weights, self._square * coefficients.sum(axis=1, dtype=np.float64))
-
-    def _scored(self, weights: Matrix, biases: Float64) -> Matrix:
-        result = np.empty((len(weights), self.n), weights.dtype)
-        for start, block in self._numbered():
-            np.matmul(weights, block.T.astype(weights.dtype, copy=False), out=result[:, start : start + len(block)])
-        result += biases[:, None].astype(weights.dtype)
-        return result
-
-    def _numbered(self) -> Iterable[tuple[int, Float32]]:
-        start = 0
-        for block in self._blocks():
-            yield start, block
-            start += len(block)
-
-
-def _sweep_block(
-    gram: Matrix, column: int, start: int, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs
-) -> Matrix:
     change = np.empty((len(signs), len(gram)), gram.dtype)
     arrays = (signs, coefficients, scores, costs.ridge, costs.upper)
     work = partial(_sweep_part, gram, column, start, arrays, change)

@@ -13,7 +13,8 @@ from scipy.linalg import lapack
 
 from transferbench.evaluation.svm import newton_kernels as kernels
 from transferbench.evaluation.svm.objective import Costs, Signs
-from transferbench.evaluation.svm.operators import Matrix, RowsOperator
+from transferbench.evaluation.svm.operators import Matrix
+from transferbench.evaluation.svm.rows import RowsOperator
 from transferbench.evaluation.svm.threads import in_ranges
 from transferbench.types.arrays import Float64, Int64
 

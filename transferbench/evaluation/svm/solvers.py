@@ -15,7 +15,8 @@ from transferbench.evaluation.svm.gram import cut, gram_matrix, sub_matrix, work
 from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.liblinear import Liblinear
 from transferbench.evaluation.svm.objective import Loss, Targets
-from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator, RowsOperator
+from transferbench.evaluation.svm.operators import GramOperator, Matrix, Operator
+from transferbench.evaluation.svm.rows import RowsOperator
 from transferbench.evaluation.svm.scoring import scores_of_tests
 from transferbench.recipe.transfer import SolverName
 from transferbench.types.arrays import Float32, Float64
