@@ -200,4 +200,5 @@ class SharedInverse:
 
 
 def _dots(a: NDArray[np.floating], b: NDArray[np.floating]) -> Float64:
-    return np.einsum("kd,kd->k", a, b, dtype=np.float64)
+    result: Float64 = np.einsum("kd,kd->k", a, b, dtype=np.float64)
+    return result

@@ -125,7 +125,7 @@ class RowsOperator:
     @cached_property
     def dimensions(self) -> int:
         """Length d of a row."""
-        return next(iter(self._blocks())).shape[1]
+        return int(next(iter(self._blocks())).shape[1])
 
     def square(self) -> Matrix:
         """Compute X'X of the rows X, each with the bias appended.
