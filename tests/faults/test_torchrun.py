@@ -1,64 +1,101 @@
-"""`tb pretrain` under torchrun: one rank is killed, torchrun starts all anew, and they go on by themselves."""
+"""`tb pretrain` in two processes, over real image files: killed again and again it ends with the bits of a quiet run."""
 
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.faults.killed import Death, die_by, plan
+from tests.training.members import commands
+from tests.training.tree import write_tree
 from transferbench.nets.weights import load_weights
 
-ARGS = (
-    "pretrain", "--recipe", "digits_a", "--epochs", "8", "--batch-size", "60", "--limit", "30", "--device", "cpu",
-    "--no-tensorboard", "--json",
-)  # fmt: skip
+TOP = Path(__file__).resolve().parents[2]
 
 
-def torchrun(home, cwd):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--max-restarts", "2", "-m", "transferbench", *ARGS]
-    environment = {**os.environ, "TB_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("tree"))
 
 
-def children(pid):
-    """Find the processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:  # gone meanwhile
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(path.parent.name))
-    return found
+def arguments(tree, home, *, epochs, workers, at_once=8):
+    return [
+        "pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", "--width", "0.015625", "--crop", "32",
+        "--epochs", str(epochs), "--batch-size", "8", "--images-at-once", str(at_once), "--workers", str(workers),
+        "--save-every-steps", "2", "--device", "cpu", "--no-tensorboard", "--json", "--home", str(home),
+    ]  # fmt: skip
 
 
 def weights_in(home):
     (found,) = home.glob("runs/*/weights.safetensors")
-    return load_weights(found).header.sha256
+    return load_weights(found)
 
 
-@pytest.mark.skipif(os.environ.get("TB_FAULTS") != "long", reason="half a minute on a quiet machine: make test-faults")
-def test_a_killed_rank_is_restarted_and_the_weights_are_those_of_an_undisturbed_run(tmp_path):
-    undisturbed = torchrun(tmp_path / "whole", tmp_path)
-    out, err = undisturbed.communicate(timeout=300)
-    assert undisturbed.returncode == 0, err
-    assert out.count('"weights"') == 1  # one process speaks for both
-    with torchrun(tmp_path / "parts", tmp_path) as disturbed:
-        end = time.monotonic() + 200
-        while not list((tmp_path / "parts").glob("runs/*/checkpoint-*.pt")):
-            assert disturbed.poll() is None, disturbed.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        os.kill(max(children(disturbed.pid)), signal.SIGKILL)
-        _, err = disturbed.communicate(timeout=300)
-    assert disturbed.returncode == 0, err
-    assert re.search(r"resuming after (step \d+ of )?epoch \d", err), err
-    assert weights_in(tmp_path / "parts") == weights_in(tmp_path / "whole")
+def assert_same_bits(home, other):
+    one, two = weights_in(home), weights_in(other)
+    assert one.header.sha256 == two.header.sha256
+    assert all(torch.equal(one.state[name], two.state[name]) for name in one.state)
+    assert not list(other.glob("runs/*/.*.tmp-*"))  # what a killed process left is swept by the next
+
+
+def test_killed_at_random_steps_it_ends_with_the_bits_of_a_run_that_nobody_disturbed(tree, tmp_path, capfd):
+    assert commands(2, arguments(tree, tmp_path / "whole", epochs=8, workers=0)) == [0, 0]
+    told = capfd.readouterr()
+    assert "Warning" not in told.err
+    assert told.out.count('"weights"') == 1  # one process speaks for both
+    again = arguments(tree, tmp_path / "parts", epochs=8, workers=1)
+    for death in plan(8, 3):
+        codes = commands(2, again, die_by, death)
+        assert -signal.SIGKILL in codes
+        assert set(codes) <= {-signal.SIGKILL, 1}  # the other finds nobody to talk to, and says so
+    assert commands(2, again) == [0, 0]
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_one_two_and_four_processes_end_with_the_same_weights_up_to_rounding(tree, tmp_path):
+    found = []
+    for world, at_once in ((1, 8), (1, 3), (2, 8), (4, 1)):
+        home = tmp_path / f"{world}-{at_once}"
+        codes = commands(world, arguments(tree, home, epochs=2, workers=0, at_once=at_once))
+        assert codes == [0] * world
+        found.append(weights_in(home).state)
+    for other in found[1:]:
+        assert all(torch.allclose(found[0][name], other[name], rtol=0, atol=1e-5) for name in other)
+
+
+@pytest.mark.skipif(os.environ.get("TB_FAULTS") != "long", reason="a minute or two: make test-faults")
+def test_torchrun_starts_killed_processes_twenty_times_and_the_bits_are_the_same(tree, tmp_path):
+    n, starts = 20, tmp_path / "starts"
+    starts.mkdir()
+    assert commands(2, arguments(tree, tmp_path / "whole", epochs=100, workers=0)) == [0, 0]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", str(n), str(Path(__file__).with_name("killed.py")), str(n), str(starts)]
+    done = subprocess.run(
+        command + arguments(tree, tmp_path / "parts", epochs=100, workers=1),
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TOP)},
+        cwd=tmp_path, text=True, capture_output=True, timeout=1800, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list(starts.glob("*"))) == n + 1  # every planned death came before the end
+    assert len(re.findall(r"resuming after (?:step \d+ of )?epoch", done.stderr)) >= n // 2
+    assert done.stdout.count('"weights"') == 1  # one process speaks for both
+    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.skipif(os.environ.get("TB_FAULTS") != "long", reason="a compiler takes a minute: make test-faults")
+def test_a_compiled_net_ends_with_the_same_weights_up_to_rounding_and_goes_on_uncompiled(tree, tmp_path):
+    plain = arguments(tree, tmp_path / "plain", epochs=2, workers=0)
+    half = [*arguments(tree, tmp_path / "half", epochs=2, workers=0)]
+    compiled = [*arguments(tree, tmp_path / "compiled", epochs=2, workers=0), "--compile"]
+    assert commands(1, plain) == commands(1, compiled) == [0]
+    death = Death(ranks=(0,), step=4, delay_s=0.0)
+    assert commands(1, [*half, "--compile"], die_by, death) == [-signal.SIGKILL]
+    assert commands(1, half) == [0]
+    one = weights_in(tmp_path / "plain").state
+    for other in (weights_in(tmp_path / name).state for name in ("compiled", "half")):
+        assert all(torch.allclose(one[name], other[name], rtol=0, atol=1e-6) for name in one)

@@ -141,9 +141,11 @@ def test_glorot_has_the_variance_of_a_matrix_for_fully_connected_layers(name):
     layer = next(layer for layer in vgg.weight_layers(spec) if layer.name == name)
     cells = layer.kernel**2
     fan_in, fan_out = layer.inputs * cells, layer.outputs * (1 if name.startswith("fc") else cells)
-    assert float(net.get_parameter(f"{name}.weight").detach().std()) == pytest.approx(
-        math.sqrt(2 / (fan_in + fan_out)), rel=0.02
-    )
+    weight = net.get_parameter(f"{name}.weight").detach()
+    assert float(weight.std()) == pytest.approx(math.sqrt(2 / (fan_in + fan_out)), rel=0.02)
+    # Uniform, as Glorot & Bengio have it (their equation 16): no weight lies beyond the square root of 6 / (in + out).
+    limit = math.sqrt(6 / (fan_in + fan_out))
+    assert 0.99 * limit < float(weight.abs().max()) <= limit
 
 
 def test_normal_initialisation_has_the_stated_deviation_and_zero_biases():

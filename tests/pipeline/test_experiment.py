@@ -37,6 +37,7 @@ def test_pretraining_reached_its_accuracy_on_held_out_images(experiment):
         "run.json",
         "steps.csv",
         "tensorboard",
+        "weights-best.safetensors",
         "weights.safetensors",
     ]
 

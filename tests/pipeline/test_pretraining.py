@@ -1,16 +1,16 @@
 """Chains of pretrainings, in miniature: slim nets on a tiny tree in the layout of ILSVRC."""
 
 import json
+import shutil
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
 
+from tests.training.tree import write_tree
 from transferbench.cli import main
 from transferbench.data import open_source
-from transferbench.errors import DocumentError, UnknownNameError, WeightsError
+from transferbench.errors import DocumentError, TrainingError, UnknownNameError, WeightsError
 from transferbench.home import Home
 from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.start import copy_layers
@@ -18,26 +18,17 @@ from transferbench.nets.weights import load_weights, random_weights
 from transferbench.pipeline.chain import PAPER, Changes, chain_of, recipe_for
 from transferbench.pipeline.check import check_files
 from transferbench.pipeline.runs import Run
+from transferbench.pipeline.weights import choose, weights_choice
 from transferbench.recipe.files import load, shipped
 from transferbench.recipe.pretrain import PretrainRecipe
+from transferbench.training.checkpoint import save_checkpoint
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
-
-CLASSES = ("n01440764", "n01443537", "n01484850")
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """train/ and val/ of three classes that differ in colour."""
-    folder, random = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
-    for part, n in (("train", 7), ("val", 3)):
-        for number, wnid in enumerate(CLASSES):
-            (folder / part / wnid).mkdir(parents=True)
-            for k in range(n):
-                pixels = random.integers(0, 90, (44, 52, 3), dtype=np.uint8)
-                pixels[..., number] += 120
-                Image.fromarray(pixels).save(folder / part / wnid / f"{wnid}_{k}.JPEG", format="JPEG")
-    return folder
+    return write_tree(tmp_path_factory.mktemp("tree"))
 
 
 def tb(*args):
@@ -92,6 +83,102 @@ def test_the_same_command_again_does_nothing_and_a_missing_link_alone_is_done_ag
     assert "_e_384 (done) -> " in done.output
     assert done.output.count("for 1 epochs on cpu") == 1
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_best_weights_are_kept_beside_the_last_and_can_be_chosen(chain):
+    home, _, _ = chain
+    (run,) = home.glob("runs/*_e-????????")
+    last, best = (load_weights(run / f"weights{which}.safetensors") for which in ("", "-best"))
+    assert best.header.origin["epoch"] == 1  # of one
+    assert best.header.sha256 == last.header.sha256
+    assert best.header.origin["held_out_accuracy"] == last.header.origin["held_out_accuracy"]
+    chosen = {
+        which: choose(weights_choice(f"run:{run.name}{which}"), Home(home), net="E").path for which in ("", "@best")
+    }
+    assert chosen == {"": run / "weights.safetensors", "@best": run / "weights-best.safetensors"}
+
+
+def test_best_weights_that_are_not_there_are_named(chain, tmp_path):
+    run = tmp_path / "runs" / "other-01234567"
+    (folder,) = chain[0].glob("runs/*_e-????????")
+    shutil.copytree(folder, run)
+    (run / "weights-best.safetensors").unlink()
+    with pytest.raises(WeightsError, match="did not keep its best weights; the last are --weights run:other-01234567"):
+        choose(weights_choice(f"run:{run.name}@best"), Home(tmp_path), net="E")
+
+
+def test_the_best_weights_are_those_of_the_first_epoch_that_was_best(tree, tmp_path, monkeypatch):
+    accuracies = iter([(0.2, 0.5), (0.6, 0.7), (0.6, 0.9), (0.3, 0.4)])
+    monkeypatch.setattr("transferbench.training.loop.held_out_accuracy", lambda *_, **__: next(accuracies))
+    kept = {}
+
+    def saved(folder, step, state, *, best=False):
+        kept[step] = {key.removeprefix("net."): value.clone() for key, value in state["net"].items()}
+        return save_checkpoint(folder, step, state, best=best)
+
+    monkeypatch.setattr("transferbench.training.loop.save_checkpoint", saved)
+    done = tb("pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", *SLIM, "--epochs", 4, "--home", tmp_path)
+    assert done.exit_code == 0, done.output
+    (run,) = tmp_path.glob("runs/*")
+    found = {epoch: kept[3 * epoch] for epoch in range(1, 5)}
+    last, best = (load_weights(run / f"weights{which}.safetensors") for which in ("", "-best"))
+    assert all(torch.equal(value, found[4][key]) for key, value in last.state.items())
+    assert all(torch.equal(value, found[2][key]) for key, value in best.state.items())
+    assert (best.header.origin["epoch"], best.header.origin["held_out_accuracy"]) == (2, 0.6)
+    assert "the best epoch was 2 of 4 (60.0%)" in done.output
+    assert not list(run.glob("checkpoint-*"))
+
+
+def test_a_dry_run_tells_the_chain_and_begins_no_run(chain, tree, tmp_path):
+    _, command, _ = chain
+    done = tb(*command, "--home", tmp_path / "none", "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [one["state"] for one in found] == ["not begun"] * 4
+    assert [one["start"] for one in found] == ["", *(one["run"] for one in found[:3])]
+    assert all((one["images"], one["steps"], one["steps_left"]) == (21, 3, 3) for one in found)
+    for one in found:
+        assert one["hours"] == pytest.approx(21 / one["images_per_s"] / 3600)
+    # Weights and momentum in float32, three times.
+    net = NetSpec(name="A", width=0.015625, crop=32, n_classes=3)
+    assert found[0]["disk_bytes"] == 3 * 2 * sum(4 * p.numel() for p in VGG(net).parameters())
+    assert not (tmp_path / "none" / "runs").exists()
+
+
+def test_a_dry_run_knows_what_is_done(chain):
+    home, command, _ = chain
+    done = tb(*command, "--home", home, "--dry-run", "--json")
+    assert [(one["state"], one["steps_left"], one["hours"]) for one in json.loads(done.stdout)] == [
+        ("finished", 0, None)
+    ] * 4
+    assert "finished" in tb(*command, "--home", home, "--dry-run").stdout
+
+
+def test_a_stopped_run_goes_on_by_itself_and_begins_anew_only_when_asked(tree, tmp_path, monkeypatch):
+    command = ("pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", *SLIM, "--epochs", 2, "--home", tmp_path)
+    command = (*command, "--save-every-steps", 1)
+
+    def broken(*_, **__):
+        raise TrainingError("stopped here")  # noqa: EM101
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr("transferbench.training.loop.held_out_accuracy", broken)
+        assert tb(*command).exit_code == 1
+    (stopped,) = json.loads(tb(*command, "--dry-run", "--json").stdout)
+    assert (stopped["state"], stopped["steps_left"]) == ("stopped after step 3", 3)
+    with monkeypatch.context() as stopping:
+        stopping.setattr("transferbench.training.loop.held_out_accuracy", broken)
+        stopping.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # torchrun starts the same command again, --fresh and all
+        assert "resuming after step 3 of epoch 1" in tb(*command, "--fresh").output
+        stopping.delenv("TORCHELASTIC_RESTART_COUNT")
+        assert "resuming" not in tb(*command, "--fresh").output
+    done = tb(*command)
+    assert "resuming after step 3 of epoch 1" in done.output
+    assert done.exit_code == 0
+    refused = tb(*command, "--fresh")
+    assert refused.exit_code == 1
+    assert "is finished, and --fresh only deletes what a stopped run has left" in refused.output
+    assert "reused" in tb(*command).output
 
 
 def test_its_result_feeds_extraction_and_evaluation(chain, tmp_path):

@@ -11,19 +11,30 @@ from pathlib import Path
 import numpy as np
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.training.blobs", "transferbench.training.loop", "torch.distributed"])
+_FORKS.set_forkserver_preload(
+    ["tests.training.blobs", "transferbench.training.loop", "transferbench.pipeline.training", "torch.distributed"]
+)
 
 
 def together(world, work, *args):
     """Run ``work(processes, *args)`` in so many processes; return their exit codes."""
+    return _started(world, _member, work, args)
+
+
+def commands(world, arguments, prepare=None, *args):
+    """Run `tb` in so many processes, as torchrun starts it, after ``prepare(*args)``; return their exit codes."""
+    return _started(world, _command, [str(argument) for argument in arguments], prepare, args)
+
+
+def _started(world, what, *args):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    members = [_FORKS.Process(target=_member, args=(rank, world, port, work, args)) for rank in range(world)]
+    members = [_FORKS.Process(target=what, args=(rank, world, port, *args)) for rank in range(world)]
     for member in members:
         member.start()
     for member in members:
-        member.join(timeout=120)
+        member.join(timeout=400)  # a busy machine may stand still for a while
         if member.is_alive():
             member.kill()
             member.join()
@@ -37,7 +48,7 @@ def _member(rank, world, port, work, args):
     from transferbench.training.processes import together as joined
 
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= _surroundings(rank, world, port)
     try:
         with joined("cpu") as processes:
             work(processes, *args)
@@ -47,6 +58,30 @@ def _member(rank, world, port, work, args):
         traceback.print_exc()
         os._exit(3)
     os._exit(0)
+
+
+def _command(rank, world, port, arguments, prepare, args):
+    import torch
+
+    from transferbench.cli import main
+
+    torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as torchrun's processes have it
+    os.environ |= _surroundings(rank, world, port)
+    if prepare is not None:
+        prepare(*args)
+    main(arguments, prog_name="tb")
+
+
+def _surroundings(rank, world, port):
+    """Say what torchrun says to every process."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
 
 
 def save_gradient(processes, folder, dropout):

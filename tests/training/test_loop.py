@@ -197,6 +197,28 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_state(tmp_path)
     assert all(t.isfinite().all() for t in newest_checkpoint(tmp_path, Silent())["net"].values())
 
 
+def test_a_compiler_that_is_not_there_is_told_in_a_sentence(tmp_path, monkeypatch):
+    inductor = pytest.importorskip("torch._inductor.exc")
+
+    class Uncompiled(Net):
+        def forward(self, *_):
+            raise inductor.InvalidCxxCompiler
+
+    with pytest.raises(TrainingError, match=r"could not compile the net: No working C[\s\S]*Or leave out\n  --compile"):
+        run(tmp_path, net=Uncompiled())
+
+
+def test_too_little_memory_in_the_middle_of_a_run_is_told_with_a_way_out(tmp_path):
+    class Large(Net):
+        def forward(self, *given):
+            if self.training:
+                raise torch.OutOfMemoryError
+            return super().forward(*given)
+
+    with pytest.raises(TrainingError, match=r"8 crops at once do not fit into the memory of cpu[\s\S]*at-once 4"):
+        run(tmp_path, net=Large())
+
+
 def test_a_loss_that_grows_beyond_all_bounds_stops_too(tmp_path):
     with pytest.raises(TrainingError, match=r"loss became (nan|inf) in epoch 1, step \d of 6, at learning rate 1e\+30"):
         run(tmp_path, learning_rate=1e30)

@@ -52,6 +52,12 @@ def test_a_plateau_by_hand():
     assert [drops_so_far(schedule, accuracies[:n]) for n in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
 
 
+def test_better_by_no_more_than_the_least_is_not_better():
+    schedule = Plateau(kind="plateau", drops=3, patience=2, least=0.25)  # exact in binary
+    assert drops_so_far(schedule, [0.25, 0.5, 0.5]) == 1
+    assert drops_so_far(Plateau(kind="plateau", drops=3, patience=2, least=0.0), [0.5, 0.5, 0.5]) == 1
+
+
 def test_the_papers_schedule_ends_at_a_thousandth_of_its_rate():
     schedule = Plateau(kind="plateau", drops=3, patience=5, least=0.001)
     found = rates(schedule, [0.5] * 74)

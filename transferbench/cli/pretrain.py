@@ -1,12 +1,16 @@
 """`tb pretrain`."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from transferbench.cli.options import data_options, device_option, home_option, json_option, recipe_option
-from transferbench.cli.terminal import is_first_process, print_json, progress
+from transferbench.cli.terminal import is_first_process, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from transferbench.pipeline.prospect import Prospect
 
 
 @click.command(short_help="Pretrain a net, and before it the nets it begins with.")
@@ -49,6 +53,14 @@ from transferbench.cli.terminal import is_first_process, print_json, progress
     metavar="MINUTES",
     help="Between checkpoints, besides one after every epoch.",
 )
+@click.option("--save-every-steps", type=click.IntRange(min=1), metavar="N", help="Checkpoints by steps, too.")
+@click.option(
+    "--resume/--fresh",
+    default=True,
+    show_default=True,
+    help="Go on after the newest checkpoint of a stopped run; or delete its checkpoints and train anew.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be trained, on what, and for how long.")
 @click.option(
     "--tensorboard/--no-tensorboard",
     default=None,
@@ -67,6 +79,9 @@ def pretrain(
     images_at_once: int | None,
     workers: int | None,
     save_every: float,
+    save_every_steps: int | None,
+    resume: bool,
+    dry_run: bool,
     tensorboard: bool | None,
     data_dir: Path | None,
     limit: int | None,
@@ -77,7 +92,9 @@ def pretrain(
 ) -> None:
     """Pretrain a net on a source dataset, and before it all nets that it starts from.
 
-    A finished run is reused, a stopped one goes on after its last checkpoint. Several GPUs: start it by torchrun.
+    The same command always resumes: a finished run is reused, a stopped or killed one goes on after its newest
+    checkpoint, a chain with the first net that is missing. --fresh starts the last net anew. Several GPUs: start it by
+    torchrun.
 
     \b
     Example:
@@ -90,6 +107,7 @@ def pretrain(
     from transferbench.pipeline import pretrain as pipeline
     from transferbench.pipeline.chain import Changes, Link, recipe_for
     from transferbench.pipeline.datasets import DataOptions
+    from transferbench.pipeline.prospect import prospects
 
     how = pipeline.How(
         precision=precision,
@@ -97,17 +115,22 @@ def pretrain(
         images_at_once=images_at_once,
         workers=workers,
         save_every_s=60 * save_every,
+        save_every_steps=save_every_steps,
+        fresh=not resume,
         tensorboard=tensorboard,
     )
-    run, stage = pipeline.pretrain(
-        Link(*recipe_for(recipe, net=net, scale=scale)),
-        Home.at(home),
-        device=device,
-        progress=progress(),
-        data=DataOptions(data_dir, limit),
-        changes=Changes(**changes),
-        how=how,
-    )
+    arguments: Any = {
+        "device": device,
+        "progress": progress(),
+        "data": DataOptions(data_dir, limit),
+        "changes": Changes(**changes),
+        "how": how,
+    }
+    link = Link(*recipe_for(recipe, net=net, scale=scale))
+    if dry_run:
+        _show(prospects(link, Home.at(home), **arguments), as_json=as_json)
+        return
+    run, stage = pipeline.pretrain(link, Home.at(home), **arguments)
     if not is_first_process():
         return
     if as_json:
@@ -115,9 +138,34 @@ def pretrain(
             {
                 "run": str(run.folder),
                 "weights": str(run.weights),
+                "best_weights": str(run.best_weights) if run.best_weights.is_file() else None,
                 "held_out_accuracy": pipeline.accuracy(run),
                 "reused": stage.reused,
             }
         )
     else:
         click.echo(run.weights)
+
+
+def _show(found: "tuple[Prospect, ...]", *, as_json: bool) -> None:
+    if not is_first_process():
+        return
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    head = ("run", "state", "net", "starts from", "images", "steps left", "images/s", "hours", "checkpoints, GB")
+    rows = [
+        [
+            one.run,
+            one.state,
+            one.net,
+            one.start,
+            one.images,
+            one.steps_left,
+            "" if one.images_per_s is None else f"{one.images_per_s:,.0f}",
+            "" if one.hours is None else f"{one.hours:,.1f}",
+            f"{one.disk_bytes / 1e9:.1f}",
+        ]
+        for one in found
+    ]
+    print_table(head, rows, right=head[4:], as_json=False)

@@ -59,13 +59,16 @@ def training_crops(
         If there is no image.
     """
     from transferbench.training.loading import LoadedCrops
+    from transferbench.training.rescaling import rescaled
 
     if not ids:
         msg = f"{source.record.name} has no images to train on or to hold out"
         raise TrainingError(msg)
     encoded = _encoded(source, ids)
     opened = (
-        _FromSource(source, ids, interpolation) if encoded is None else EncodedPictures(encoded, interpolation, exact)
+        _FromSource(source, ids, interpolation)
+        if encoded is None
+        else EncodedPictures(encoded, interpolation, exact, rescaled)
     )
     pictures = LabelledPictures(source.labels.of(ids).astype(np.int64), opened)
     return LoadedCrops(pictures, options, workers=0 if encoded is None else workers, pin=pin)

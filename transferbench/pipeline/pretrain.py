@@ -1,5 +1,6 @@
 """`tb pretrain`: recipes and a source dataset → weights, one run after the other along a chain."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from transferbench.data import Source
 from transferbench.data.pack.layout import is_pack
 from transferbench.data.record import is_own
+from transferbench.errors import TrainingError
 from transferbench.files import sweep, writer_lock
 from transferbench.home import Home
 from transferbench.pipeline.chain import NONE, Changes, Link, chain_of
@@ -37,6 +39,10 @@ class How:
         Processes that decode images, for every process that trains.
     save_every_s : float
         Seconds between checkpoints, besides one after every epoch.
+    save_every_steps : int, optional
+        Steps between checkpoints, besides the others.
+    fresh : bool
+        Whether a stopped run begins anew instead of going on.
     tensorboard : bool, optional
         Whether event files are written; where it is installed, when None.
     """
@@ -46,6 +52,8 @@ class How:
     images_at_once: int | None = None
     workers: int | None = None
     save_every_s: float = 600.0
+    save_every_steps: int | None = None
+    fresh: bool = False
     tensorboard: bool | None = None
 
 
@@ -89,15 +97,15 @@ def pretrain(
     Raises
     ------
     TrainingError
-        If the loss diverges, or another process of a torchrun has gone away.
+        If the loss diverges, another process of a torchrun has gone away, or a finished run shall begin anew.
     StorageError
         If another process trains this very run.
     """
-    links = chain_of(link.name, link.recipe, changes)
-    images = _Images(links, home, data, progress)
-    with timed(f"pretrain {links[-1].name}") as stage:
-        runs = _runs(links, home, images)
+    with timed(f"pretrain {link.name}") as stage:
+        links, runs, images = chain_runs(link, home, data, changes, progress)
         if runs[-1].finished:
+            if how.fresh and not _restarted():
+                raise TrainingError(_not_fresh(runs[-1]))
             stage.reused = True
             reached = f"{accuracy(runs[-1]):.1%} held-out accuracy ({runs[-1].folder})"
             progress.say(f"reused: pretraining {links[-1].name}, {reached}")
@@ -116,11 +124,37 @@ def pretrain(
                 if run.finished:
                     continue
                 with _alone_in(run, processes):
+                    if one is links[-1] and how.fresh and not _restarted():
+                        _begin_anew(run, processes)
                     start = runs[number - 1] if one.recipe.start is not None else None
                     train_link(
                         one, run, start, images.of(one), how, device=chosen, progress=progress, processes=processes
                     )
     return runs[-1], stage
+
+
+def chain_runs(
+    link: Link, home: Home, data: DataOptions, changes: Changes, progress: Progress
+) -> tuple[tuple[Link, ...], list[Run], "Images"]:
+    """Work out which pretrainings a command means, and where their runs are.
+
+    Parameters
+    ----------
+    link, home, data, changes, progress
+        As for `pretrain`.
+
+    Returns
+    -------
+    tuple of Link
+        In the order in which they have to be done.
+    list of Run
+        One for every link.
+    Images
+        What they are trained on.
+    """
+    links = chain_of(link.name, link.recipe, changes)
+    images = Images(links, home, data, progress)
+    return links, _runs(links, home, images), images
 
 
 def accuracy(run: Run) -> float:
@@ -139,12 +173,46 @@ def accuracy(run: Run) -> float:
     return float(run.summary()["history"][-1]["accuracy"])
 
 
+def _restarted() -> bool:
+    """Tell whether torchrun has started these processes again: what is there then, they have made themselves."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _begin_anew(run: Run, processes: "Processes") -> None:
+    from transferbench.training.checkpoint import remove_checkpoints
+    from transferbench.training.curves import forget_curves
+
+    if processes.first:
+        remove_checkpoints(run.folder)
+        forget_curves(run.folder)
+    processes.wait()
+
+
+def _not_fresh(run: Run) -> str:
+    return (
+        f"{run.folder.name} is finished, and --fresh only deletes what a stopped run has left.\n"
+        f"  To train it once more: tb runs rm {run.folder.name} --yes, then the same command without --fresh."
+    )
+
+
 def _named(links: tuple[Link, ...], runs: list[Run]) -> Iterator[tuple[str, Run]]:
     return ((link.name, run) for link, run in zip(links, runs, strict=True))
 
 
-class _Images:
-    """The sources of a chain, opened when they are needed: looking through a million files takes a while."""
+class Images:
+    """The sources of a chain, opened when they are needed: looking through a million files takes a while.
+
+    Parameters
+    ----------
+    links : tuple of Link
+        The chain; all of them read the same pixels.
+    home : Home
+        The work folder.
+    data : DataOptions
+        Where the images are, and how many are wanted.
+    progress : Progress
+        Told when images are looked through.
+    """
 
     def __init__(self, links: tuple[Link, ...], home: Home, data: DataOptions, progress: Progress) -> None:
         self._home, self.data, self._progress = home, data, progress
@@ -152,6 +220,18 @@ class _Images:
         self._opened: dict[str, Source] = {}
 
     def of(self, link: Link) -> Source:
+        """Open what a link is trained on.
+
+        Parameters
+        ----------
+        link : Link
+            Of the chain.
+
+        Returns
+        -------
+        Source
+            The same for all links of one dataset.
+        """
         name = link.recipe.dataset
         if name not in self._opened:
             self._opened[name] = training_source(
@@ -160,7 +240,7 @@ class _Images:
         return self._opened[name]
 
 
-def _runs(links: tuple[Link, ...], home: Home, images: _Images) -> list[Run]:
+def _runs(links: tuple[Link, ...], home: Home, images: Images) -> list[Run]:
     """Work out the runs of a chain; open the images only where the runs as distributed are not all there."""
     plain = _chained(links, home, images.data.limit, {})
     packed = images.data.data_dir is not None and is_pack(images.data.data_dir)
@@ -177,7 +257,7 @@ def _chained(links: tuple[Link, ...], home: Home, limit: int | None, extra: dict
     return runs
 
 
-def _identity(link: Link, images: _Images) -> dict[str, Any]:
+def _identity(link: Link, images: Images) -> dict[str, Any]:
     """Say what else than the recipe decides the pixels."""
     source = images.of(link)
     pixels = pixels_of(source)

@@ -14,7 +14,7 @@ from transferbench.recipe.files import to_dict
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.types.identity import sha256_of
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised when a change of the training code changes the weights that come out."""
 
 
@@ -81,8 +81,13 @@ class Run:
 
     @property
     def weights(self) -> Path:
-        """The trained weights."""
+        """The weights after the last epoch."""
         return self.folder / "weights.safetensors"
+
+    @property
+    def best_weights(self) -> Path:
+        """The weights after the epoch with the highest held-out accuracy, the first of several."""
+        return self.folder / "weights-best.safetensors"
 
     @property
     def document(self) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transferbench import environment
 from transferbench.data import Source
 from transferbench.data.images import PIXELS_VERSION
+from transferbench.errors import WeightsError
 from transferbench.files import publish
 from transferbench.nets.importing import stamped
 from transferbench.nets.inputs import Classifier
@@ -15,6 +16,7 @@ from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.start import copy_layers, freeze_convolutions
 from transferbench.nets.weights import from_net, load_weights, save_weights
 from transferbench.pipeline.chain import Link
+from transferbench.pipeline.checkpointed import weights_of_checkpoint
 from transferbench.pipeline.crops import default_workers, pixels_of, training_crops
 from transferbench.pipeline.runs import TRAINING_VERSION, Run
 from transferbench.pretraining import FIRST_AND_LAST
@@ -22,9 +24,9 @@ from transferbench.progress import Progress
 from transferbench.recipe.files import to_dict
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.training.augment import AugmentOptions
-from transferbench.training.checkpoint import remove_checkpoints
+from transferbench.training.checkpoint import BEST, remove_checkpoints
 from transferbench.training.curves import curves
-from transferbench.training.estimate import estimate
+from transferbench.training.estimate import images_per_second, told_duration
 from transferbench.training.loop import train
 from transferbench.training.options import Execution, TrainingOptions, choose_precision
 from transferbench.training.processes import Processes
@@ -82,15 +84,8 @@ def train_link(
     origin |= {"limit": source.limit} if source.limit is not None else {}
     origin |= {"start": started} if started else {}
     origin |= {"pixels": pixels} if (pixels := pixels_of(source)) else {}
-    execution = Execution(
-        folder=run.folder,
-        device=device,
-        precision=choose_precision(how.precision, device),
-        compiled=how.compiled,
-        images_at_once=how.images_at_once,
-        save_every_s=how.save_every_s,
-    )
-    options = _options(recipe)
+    execution = execution_of(run, how, device)
+    options = training_options(recipe)
     training_ids, held_out_ids = source.training_and_held_out()
     progress.say(
         f"pretraining {net.spec} on {len(training_ids):,} images of {recipe.dataset} for {recipe.epochs} epochs on "
@@ -99,7 +94,9 @@ def train_link(
     if started:
         progress.say(f"starting from {started['run']}: {', '.join(started['layers'])}")
     classifier = Classifier(net, preprocessing).to(device)
-    progress.say(estimate(classifier, net.spec.crop, options, execution, processes, n_images=len(training_ids)))
+    rate = images_per_second(classifier, net.spec.crop, options, execution, processes, n_images=len(training_ids))
+    duration = told_duration(options.epochs * len(training_ids) / rate)
+    progress.say(f"about {duration} at {rate:,.0f} images/s, if the images come as fast")
     history, result = train(
         classifier,
         _crops(source, training_ids, recipe, how, execution, processes, exact=False),
@@ -117,6 +114,7 @@ def train_link(
         },
     )
     if processes.first:
+        _keep_best(run, history, progress)
         origin["held_out_accuracy"] = history[-1].accuracy
         trained: VGG = result.net  # type: ignore[assignment]  # of the classifier, or of its average
         save_weights(run.weights, stamped(from_net(trained, preprocessing, source.labels.classes, origin)))
@@ -125,6 +123,18 @@ def train_link(
             f"wrote {run.weights} ({history[-1].accuracy:.1%} held-out accuracy, top-5 {history[-1].top5:.1%})"
         )
     processes.wait()
+
+
+def _keep_best(run: Run, history: tuple[Epoch, ...], progress: Progress) -> None:
+    """Keep the weights of the best epoch; those of the last are what the run is for."""
+    best = max(history, key=lambda line: line.accuracy)  # the first of several, as the loop keeps it
+    try:
+        weights = weights_of_checkpoint(run.folder / BEST)
+    except WeightsError as problem:
+        progress.say(f"only the last weights are kept, not those of epoch {best.epoch}: {problem}")
+        return
+    save_weights(run.best_weights, weights)
+    progress.say(f"the best epoch was {best.epoch} of {len(history)} ({best.accuracy:.1%}): {run.best_weights}")
 
 
 def _net(recipe: PretrainRecipe, start: Run | None, *, n_classes: int) -> tuple[VGG, dict[str, Any] | None]:
@@ -141,7 +151,47 @@ def _net(recipe: PretrainRecipe, start: Run | None, *, n_classes: int) -> tuple[
     return net, told
 
 
-def _options(recipe: PretrainRecipe) -> TrainingOptions:
+def execution_of(run: Run, how: "How", device: str) -> Execution:
+    """Say where and on what a run is trained.
+
+    Parameters
+    ----------
+    run : Run
+        Its folder gets the checkpoints.
+    how : How
+        As the command line says.
+    device : str
+        A torch device.
+
+    Returns
+    -------
+    Execution
+        With a precision that the device has.
+    """
+    return Execution(
+        folder=run.folder,
+        device=device,
+        precision=choose_precision(how.precision, device),
+        compiled=how.compiled,
+        images_at_once=how.images_at_once,
+        save_every_s=how.save_every_s,
+        save_every_steps=how.save_every_steps,
+    )
+
+
+def training_options(recipe: PretrainRecipe) -> TrainingOptions:
+    """Take from a recipe what the loop needs.
+
+    Parameters
+    ----------
+    recipe : PretrainRecipe
+        Complete.
+
+    Returns
+    -------
+    TrainingOptions
+        Every value can change the weights.
+    """
     return TrainingOptions(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,

@@ -26,6 +26,8 @@ from transferbench.types.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights
 
+_BEST = "@best"
+
 Choice = RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights
 
 
@@ -77,8 +79,9 @@ def weights_choice(text: str) -> Choice:
     Parameters
     ----------
     text : str
-        ``default``, ``run:RECIPE``, ``run:FOLDER`` (a folder in ``runs``), ``random``, ``random:SEED``, a name (`tb
-        weights list`), or the path of a weights file: anything with a slash or ending in ``.safetensors``.
+        ``default``, ``run:RECIPE``, ``run:FOLDER`` (a folder in ``runs``; with ``@best`` the weights after its best
+        epoch instead of the last), ``random``, ``random:SEED``, a name (`tb weights list`), or the path of a weights
+        file: anything with a slash or ending in ``.safetensors``.
 
     Returns
     -------
@@ -205,6 +208,7 @@ def _drawn_header(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: 
 
 
 def _of_run(name: str, home: Home) -> ChosenWeights:
+    name, best = name.removesuffix(_BEST), name.endswith(_BEST)
     stem = Path(name).stem if "/" in name or name.endswith((".yaml", ".yml")) else name
     found = runs_of(home, stem)
     if [run.folder.name for run in found] != [stem]:  # a recipe: only runs of what it says now count
@@ -217,7 +221,11 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
                 f"  Run: tb pretrain --recipe {name}"
             )
             raise WeightsError(msg)
-    return ChosenWeights(header=read_header(found[0].weights), path=found[0].weights)
+    path = found[0].best_weights if best else found[0].weights
+    if not path.is_file():
+        msg = f"{found[0].folder.name} did not keep its best weights; the last are --weights run:{name}"
+        raise WeightsError(msg)
+    return ChosenWeights(header=read_header(path), path=path)
 
 
 def _default(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:

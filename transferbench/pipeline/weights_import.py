@@ -12,8 +12,6 @@ from transferbench.nets.header import ClassOrder, read_header
 from transferbench.nets.known import KNOWN
 from transferbench.pipeline.weights_store import describe
 from transferbench.progress import Progress
-from transferbench.types.net import NetSpec
-from transferbench.types.preprocessing import Preprocessing
 
 OWN_FORMAT = "run"
 """Weights files of this program; every other format is a key of `transferbench.nets.importers.FORMATS`."""
@@ -122,6 +120,7 @@ def _read(
 def _own(file: Path, net: str | None) -> Any:
     """Load a file of this program: of a run, or given by somebody who has one."""
     from transferbench.nets.weights import load_weights
+    from transferbench.pipeline.checkpointed import weights_of_checkpoint
 
     path = file / "weights.safetensors" if file.is_dir() else file
     if file.is_dir() and not path.is_file():
@@ -130,34 +129,8 @@ def _own(file: Path, net: str | None) -> Any:
             "one of its checkpoint-*.pt"
         )
         raise WeightsError(msg)
-    weights = _of_checkpoint(path) if path.suffix == ".pt" else load_weights(path)
+    weights = weights_of_checkpoint(path) if path.suffix == ".pt" else load_weights(path)
     if net not in {None, weights.header.net.name}:
         msg = f"{path}: holds {weights.header.net}, not net {net}"
         raise WeightsError(msg)
     return weights
-
-
-def _of_checkpoint(path: Path) -> Any:
-    """Take the weights out of a pretraining that is still going on."""
-    from transferbench.nets.importing import stamped
-    from transferbench.nets.modules import VGG
-    from transferbench.nets.weights import from_net
-    from transferbench.training.checkpoint import read_checkpoint
-
-    state = read_checkpoint(path)
-    try:
-        if state is None:
-            msg = "its hash is wrong"
-            raise ValueError(msg)
-        about, history = state["about"], state["history"]
-        net = VGG(NetSpec(**about["net"]))
-        average = {key.removeprefix("module."): tensor for key, tensor in (state["average"] or {}).items()}
-        tensors = average or state["net"]  # a moving average is what such a run would keep
-        net.load_state_dict({key.removeprefix("net."): t for key, t in tensors.items() if key.startswith("net.")})
-        preprocessing = Preprocessing.from_dict(about["preprocessing"])
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as problem:
-        msg = f"{path}: is damaged or no checkpoint of tb pretrain: {problem}"
-        raise WeightsError(msg) from problem
-    origin = {**about["origin"], "epoch": len(history), "step": state["position"]["step"]}
-    origin |= {"held_out_accuracy": history[-1]["accuracy"]} if history else {}
-    return stamped(from_net(net, preprocessing, tuple(about["classes"]), origin))

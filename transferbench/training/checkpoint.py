@@ -58,11 +58,11 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, best: boo
                 torch.save(state, hashed)  # type: ignore[arg-type]  # writes and flushes, no more is called
                 file.seek(len(_MAGIC))
                 file.write(hashed.digest.digest())
+            if best:  # before the step has its file: whoever is killed in between makes the epoch's end once more
+                _link(temporary, folder / BEST)
         publish_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    if best:
-        _link(path, folder / BEST)
     for _, old in _all(folder)[:-KEEP]:
         old.unlink(missing_ok=True)
     return path
@@ -120,7 +120,7 @@ def newest_step(folder: Path) -> int | None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Delete all checkpoints of a finished run.
+    """Delete all checkpoints of a run that is finished, or begins anew.
 
     Parameters
     ----------
@@ -178,6 +178,8 @@ def _temporary(path: Path) -> Path:
 
 def _link(path: Path, name: Path) -> None:
     """Give a file a second name; a copy where the disk knows no links."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
     temporary = _temporary(name)
     try:
         os.link(path, temporary)

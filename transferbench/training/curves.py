@@ -3,6 +3,7 @@
 import atexit
 import csv
 import io
+import shutil
 from dataclasses import asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -162,6 +163,19 @@ def curves(folder: Path, *, tensorboard: bool | None) -> Watch:
         raise TrainingError(msg)
     table = StepTable(folder)
     return Several((table, TensorBoard(folder))) if installed and tensorboard is not False else table
+
+
+def forget_curves(folder: Path) -> None:
+    """Delete the curves of a run that begins anew.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    """
+    for name in (STEPS, "metrics.csv"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / EVENTS, ignore_errors=True)
 
 
 def read_steps(path: Path) -> list[StepLine]:

@@ -1,6 +1,8 @@
 """How long a training will take, measured before it begins: one pass there and back."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -9,13 +11,13 @@ from torch import nn
 from transferbench.errors import TrainingError
 from transferbench.training.batch import Batch
 from transferbench.training.descent import Descent
-from transferbench.training.options import Execution, TrainingOptions
+from transferbench.training.options import Execution, TrainingOptions, prepare_device
 from transferbench.training.processes import Processes
 
 _ON_A_CPU = 8
 
 
-def estimate(
+def images_per_second(
     net: nn.Module,
     side_px: int,
     options: TrainingOptions,
@@ -23,7 +25,7 @@ def estimate(
     processes: Processes,
     *,
     n_images: int,
-) -> str:
+) -> float:
     """Time the gradient of a few random crops; a lack of memory on a GPU shows now, not after an hour.
 
     Parameters
@@ -43,8 +45,8 @@ def estimate(
 
     Returns
     -------
-    str
-        A sentence for a person.
+    float
+        Of all processes together, if images come as fast as they are wanted.
 
     Raises
     ------
@@ -56,28 +58,70 @@ def estimate(
     if execution.device == "cpu":
         n = min(n, _ON_A_CPU)
     rows = torch.arange(n)
-    with torch.random.fork_rng():
+    prepare_device(execution.device, execution.precision)
+    with torch.random.fork_rng([execution.device] if execution.device.startswith("cuda") else []):
         crops = torch.randint(0, 256, (n, side_px, side_px, 3), dtype=torch.uint8)
         batch = Batch(crops=crops, shifts=torch.zeros(n, 3), labels=torch.zeros_like(rows), rows=rows)
         descent = Descent(net, options, replace(execution, compiled=False), Processes())
-        try:
+        with explained(n, execution):
             for _ in range(2):  # the first time everything is made ready
                 began = time.perf_counter()
                 descent.gradient([batch], n, 0)
                 if execution.device.startswith("cuda"):
                     torch.cuda.synchronize(execution.device)
                 seconds = time.perf_counter() - began
-        except torch.OutOfMemoryError as problem:
-            msg = (
-                f"{n} crops of {side_px} px at once do not fit into the memory of {execution.device}.\n"
-                f"  Take fewer at once, which changes nothing else: --images-at-once {max(1, n // 2)}"
-            )
-            raise TrainingError(msg) from problem
-    rate = n * processes.world / seconds
-    return f"about {_told(options.epochs * n_images / rate)} at {rate:,.0f} images/s, if the images come as fast"
+    return n * processes.world / seconds
 
 
-def _told(seconds: float) -> str:
+@contextmanager
+def explained(n: int, execution: Execution) -> Iterator[None]:
+    """Say what to do where crops do not fit into memory, or torch cannot compile the net.
+
+    Parameters
+    ----------
+    n : int
+        Crops that go through the net at once.
+    execution : Execution
+        On what.
+
+    Raises
+    ------
+    TrainingError
+        Instead of what torch raises in the body.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as problem:
+        msg = (
+            f"{n} crops at once do not fit into the memory of {execution.device}.\n"
+            f"  Take fewer at once, which changes nothing else: --images-at-once {max(1, n // 2)}"
+        )
+        raise TrainingError(msg) from problem
+    except RuntimeError as problem:
+        # The compiler's errors have no common class that is public.
+        if not type(problem).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            raise
+        msg = (
+            f"torch could not compile the net: {str(problem).splitlines()[0]}\n"
+            "  It needs a C++ compiler (g++ or clang++, which CXX may name), and for GPUs Triton. Or leave out\n"
+            "  --compile: a run may be gone on with either way."
+        )
+        raise TrainingError(msg) from problem
+
+
+def told_duration(seconds: float) -> str:
+    """Tell a duration in the unit that suits it.
+
+    Parameters
+    ----------
+    seconds : float
+        Not negative.
+
+    Returns
+    -------
+    str
+        For instance ``22.4 hours``.
+    """
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

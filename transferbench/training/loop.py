@@ -20,8 +20,9 @@ from transferbench.progress import Progress, Task
 from transferbench.training.batch import Batch, Crops
 from transferbench.training.checkpoint import newest_checkpoint, newest_step, save_checkpoint
 from transferbench.training.descent import Descent
+from transferbench.training.estimate import explained
 from transferbench.training.measure import held_out_accuracy
-from transferbench.training.options import Execution, TrainingOptions
+from transferbench.training.options import Execution, TrainingOptions, prepare_device
 from transferbench.training.order import parts_of_step, steps_of_epoch
 from transferbench.training.pace import Pace
 from transferbench.training.processes import Processes
@@ -138,8 +139,7 @@ class _Run:
         self._folder, self._progress, self._watch, self._processes = execution.folder, progress, watch, processes
         # Images draw by themselves; a stream of random numbers has to differ from process to process.
         torch.manual_seed(options.seed + (processes.rank << 32))
-        if execution.device.startswith("cuda"):
-            torch.backends.cudnn.benchmark = True  # all crops are of one size: the search for the fastest way pays
+        prepare_device(execution.device, execution.precision)
         self.descent = Descent(net, options, execution, processes)
         self.steps_per_epoch = math.ceil(len(images) / options.batch_size)
         self.about: dict[str, Any] = {}
@@ -204,12 +204,13 @@ class _Run:
             epochs=self._options.epochs,
             accuracies=[line.accuracy for line in self.history],
         )
-        loss = self.descent.step(parts, n_images, self.position.epoch, rate, counted=counted)
+        with explained(len(parts[0].rows), self._execution):
+            loss = self.descent.step(parts, n_images, self.position.epoch, rate, counted=counted)
         self.position.step += 1
         # All processes must stop and save after the same step, so what they wish travels with the loss.
         due = self._processes.first and time.monotonic() - self._saved_at > self._execution.save_every_s
         wishes = torch.tensor([*(self.asked.by is number for number in SIGNALS), due], dtype=torch.float64)
-        values = torch.cat([loss.double().view(1), wishes.to(loss.device)])
+        values = torch.cat([loss.double().view(1), wishes.to(loss.device, non_blocking=True)])
         values = self._processes.sum(values).to("cpu", non_blocking=True)
         done = torch.cuda.Event() if loss.is_cuda else None  # type: ignore[no-untyped-call]
         if done is not None:

@@ -87,6 +87,22 @@ class Execution:
     save_every_s: float = 600.0
 
 
+def prepare_device(device: str, precision: Precision) -> None:
+    """Set what torch keeps for the whole process.
+
+    Parameters
+    ----------
+    device : str
+        A torch device; nothing is set for a CPU.
+    precision : {"float32", "bfloat16", "float16"}
+        Float32 means it: convolutions do not go by TensorFloat-32, which has 10 bits of 23.
+    """
+    if device.startswith("cuda"):
+        # All crops are of one size, so the search for the fastest algorithm pays; it finds others from run to run.
+        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
+        torch.backends.cudnn.allow_tf32 = precision != "float32"
+
+
 def choose_precision(asked: str, device: str) -> Precision:
     """Turn ``--precision`` into one.
 

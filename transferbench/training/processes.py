@@ -1,5 +1,6 @@
 """One process or the many of a torchrun: the same calls, which do nothing when there is but one."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -53,8 +54,15 @@ class Processes:
         """
         if self.world == 1:
             return net
+        for parameter in net.parameters():
+            if parameter.shape[2:] == (1, 1):
+                # In channels-last memory its strides are others than those of its gradient, which torch would copy.
+                parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
         ids = [torch.device(device)] if device.startswith("cuda") else None
-        return DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False)
+        # Buffers are constants. Torch calls the option otherwise from 2.14 on, and warns of its old name.
+        known = inspect.signature(DistributedDataParallel).parameters
+        constant: Any = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+        return DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True, **constant)
 
     def sum(self, values: Tensor) -> Tensor:
         """Add values up over all processes.
@@ -131,17 +139,24 @@ def together(device: str) -> Iterator[Processes]:
     Raises
     ------
     TrainingError
-        If another process has gone away.
+        If another process has gone away, or there are more processes than GPUs.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world, gpu = int(os.environ.get("WORLD_SIZE", "1")), device.startswith("cuda")
+    if gpu:
+        torch.cuda.set_device(device)  # of pinned memory, random streams and barriers, which name no device
     if world == 1:
         yield Processes()
         return
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
+    if gpu:
+        _refuse_to_share()
+    done = False
     try:
-        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
+        if gpu:
+            distributed.init_process_group("nccl", timeout=_PATIENCE, device_id=torch.device(device))
+        else:
+            distributed.init_process_group("gloo", timeout=_PATIENCE)
         yield Processes(distributed.get_rank(), world)
+        done = True
     except RuntimeError as problem:
         if not _is_about_the_others(problem):
             raise
@@ -151,8 +166,16 @@ def together(device: str) -> Iterator[Processes]:
         )
         raise TrainingError(msg) from problem
     finally:
-        if distributed.is_initialized():
+        # NCCL takes leave by finishing what was begun, and would wait for those who will never come.
+        if distributed.is_initialized() and (done or not gpu):
             distributed.destroy_process_group()
+
+
+def _refuse_to_share() -> None:
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if here > gpus:
+        msg = f"{here} processes of this machine have {gpus} GPU(s).\n  Start as many: torchrun --nproc-per-node {gpus}"
+        raise TrainingError(msg)
 
 
 def _is_about_the_others(problem: RuntimeError) -> bool:
