@@ -71,6 +71,10 @@ def test_a_shown_run_tells_what_it_read_and_gives_its_curves_as_json(home):
     shown = call(home, "show", "digits_a-11112222")
     assert "75.00%" in shown.out
     assert "a pack at short side 256 px, quality 95" in shown.out
+    assert "2 with a top-1 accuracy of 50.00%" in shown.out
+    assert "@best" not in shown.out  # this run has not kept them
+    (home.done / "weights-best.safetensors").touch()
+    assert "--weights run:digits_a-11112222@best" in call(home, "show", "digits_a-11112222").out
     told = json.loads(call(home, "show", "digits_a-1111", "--json").out)
     assert [epoch["accuracy"] for epoch in told["epochs"]] == [0.125, 0.5]
     assert [step["loss"] for step in told["steps"]] == [7 - step / 4 for step in range(1, 7)]

@@ -88,7 +88,7 @@ def test_commands_that_need_nothing_work_one_after_the_other(experiment, tmp_pat
     for command, document in ours.items():
         done = tb(*shlex.split(command)[1:])
         assert done.code == 0, f"{document}: {command}\n{done.err}"
-    assert (tmp_path / "table.tex").read_text().startswith(r"\begin{tabular}")
+    assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text()
 
 
 @pytest.mark.parametrize("document", NAMED)

@@ -1,11 +1,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from transferbench.errors import TrainingError
 from transferbench.training import curves as module
+from transferbench.training import pace
 from transferbench.training.curves import EVENTS, STEPS, StepTable, TensorBoard, curves, read_steps
 from transferbench.training.watch import Epoch, StepLine
 
@@ -78,3 +80,21 @@ def test_event_files_are_written_where_tensorboard_is_installed_or_asked_for(tmp
 def test_reading_curves_needs_no_torch():
     program = "import sys, transferbench.training.curves; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_the_rate_leaves_out_what_was_done_between_two_epochs(monkeypatch):
+    lines, now = [], [0.0]
+
+    class Watching:
+        def step(self, line):
+            lines.append(line)
+
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    made = pace.Pace(Watching(), 10)
+    now[0] = 100.0  # held-out images were measured until now
+    made.begin()
+    now[0] = 102.0
+    made.told(11, 8 * 0.5, 8, 0.01, None)
+    made.line()
+    made.line()  # nothing new: no line
+    assert [(line.step, line.epoch, line.loss, line.images_per_s) for line in lines] == [(11, 1.1, 0.5, 4.0)]

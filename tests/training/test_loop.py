@@ -15,6 +15,7 @@ from transferbench.training.checkpoint import newest_checkpoint, save_checkpoint
 from transferbench.training.loop import train
 from transferbench.training.measure import better_classes, held_out_accuracy
 from transferbench.training.processes import Processes
+from transferbench.training.watch import Nobody
 
 
 class Stopping(Silent):
@@ -247,6 +248,21 @@ def test_the_words_beside_the_bar(tmp_path):
     assert "rate 0.05" in progress.notes[0]
     assert "images/s" in progress.notes[-1]
     assert "top-1 100.0%, top-5 100.0%" in progress.notes[-1]
+
+
+def test_every_epoch_ends_with_a_row_of_its_steps_however_few_they_are(tmp_path):
+    class Rows(Nobody):
+        def __init__(self):
+            self.lines = []
+
+        def step(self, line):
+            self.lines.append(line)
+
+    rows = Rows()
+    history, _ = train(Net(), Blobs(44, 1), Blobs(20, 2), options(), execution(tmp_path), progress=Silent(), watch=rows)
+    assert [(line.step, line.epoch) for line in rows.lines] == [(6, 1.0), (12, 2.0), (18, 3.0), (24, 4.0)]
+    assert [line.loss for line in rows.lines] == pytest.approx([line.loss for line in history])
+    assert [line.learning_rate for line in rows.lines] == [line.learning_rate for line in history]
 
 
 def test_a_moving_average_is_kept_and_measured_in_place_of_the_weights(tmp_path):

@@ -146,6 +146,8 @@ def run_rows(run: StoredRun) -> list[tuple[str, str]]:
     for title, column in (("top-1 accuracy", "accuracy"), ("top-5 accuracy", "top5")):
         if (value := run.last(column)) is not None:
             rows.append((f"held-out {title}", f"{value:.2%}"))
+    if (best := _best(run)) is not None:
+        rows.append(("best epoch", best))
     if (loss := run.last("loss")) is not None:
         rows.append(("loss of the last epoch", f"{loss:.4g}"))
     if summary:
@@ -241,6 +243,17 @@ def _stored(folder: Path) -> StoredRun:
         except (OSError, ValueError):
             state = "damaged"
     return StoredRun(folder=folder, state=state, holder=holder, summary=summary, epochs=_columns(folder / _METRICS))
+
+
+def _best(run: StoredRun) -> str | None:
+    """Tell the first epoch with the highest accuracy, and how its weights are named."""
+    accuracies = run.epochs.get("accuracy", ())
+    if not accuracies:
+        return None
+    best = max(accuracies)
+    kept = (run.folder / "weights-best.safetensors").is_file()
+    named = f", --weights run:{run.name}@best" if kept else ""
+    return f"{list(accuracies).index(best) + 1} with a top-1 accuracy of {best:.2%}{named}"
 
 
 def _columns(path: Path) -> dict[str, list[float]]:

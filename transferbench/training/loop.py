@@ -159,6 +159,7 @@ class _Run:
 
     def one_epoch(self) -> None:
         """Make the steps that the epoch still lacks, look at the held-out images, save."""
+        self._pace.begin()
         for parts, counted, n_images in self._steps():
             self._unread.append(self._step(parts, n_images, counted=counted))
             self._read(leave=1)  # the step before has left the device by now, so nobody waits
@@ -166,6 +167,7 @@ class _Run:
             if self._stop or self._save_is_due or (every and self.steps_done % every == 0):
                 self._save()
         self._read()
+        self._pace.line()
         if self._stop or self._agreed(time.monotonic() - self._saved_at > _SAVED_BEFORE_MEASURING_S):
             self._save()
         with self.asked.let_through():  # all is saved, and this may take minutes
