@@ -87,10 +87,16 @@ def _as_found():
         signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.fixture(scope="session")
+def tb_in():
+    """Make a command line that works in a folder, with an empty work folder inside it."""
+    return lambda folder: CommandLine(home=folder / "home", cwd=folder)
+
+
 @pytest.fixture
-def tb(tmp_path):
+def tb(tb_in, tmp_path):
     """The command line with an empty work folder, started from another folder than the repository."""
-    return CommandLine(home=tmp_path / "home", cwd=tmp_path)
+    return tb_in(tmp_path)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,11 @@ class Experiment:
     @property
     def result(self):
         return json.loads((self.folder / "result.json").read_text())
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests of the experiment: one worker makes it, while the others start with what does not need it."""
+    items.sort(key=lambda item: "experiment" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

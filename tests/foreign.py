@@ -122,7 +122,7 @@ def blob(array, *, new, packed):
 def write_caffe(path, state, *, new=False, packed=True):
     """Blobs (outputs, inputs, height, width); inner products (outputs, inputs), fc6's inputs in order c, h, w."""
     outer, name_field, blob_field, type_field = (100, 1, 7, 2) if new else (2, 4, 6, 5)
-    message = field(1, 2, b"VGG_ILSVRC_16_layers")
+    message = [field(1, 2, b"VGG_ILSVRC_16_layers")]
     for layer in layers(state):
         kernel = state[f"{layer}.weight"]
         if layer.startswith("fc"):
@@ -131,9 +131,8 @@ def write_caffe(path, state, *, new=False, packed=True):
         body = field(name_field, 2, layer.encode()) + kind
         body += field(blob_field, 2, blob(kernel, new=new, packed=packed))
         body += field(blob_field, 2, blob(state[f"{layer}.bias"], new=new, packed=packed))
-        message += field(outer, 2, body)
-        message += field(outer, 2, field(name_field, 2, f"relu_{layer}".encode()))
-    path.write_bytes(message)
+        message += [field(outer, 2, body), field(outer, 2, field(name_field, 2, f"relu_{layer}".encode()))]
+    path.write_bytes(b"".join(message))
     return path
 
 

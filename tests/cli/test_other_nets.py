@@ -1,5 +1,6 @@
 """Nets beside those of Table 1, several nets, other layers: through the command line, to a result."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -45,13 +47,11 @@ def plugin(tmp_path_factory):
 
 
 @pytest.fixture
-def with_plugin(tb, plugin):
-    """The command line in a process that finds the plugin."""
-
-    def run(*args):
-        return tb.process(*args, env={"PYTHONPATH": os.pathsep.join([str(plugin), str(TOP)])})
-
-    return run
+def with_plugin(plugin, monkeypatch):
+    """This process finds the plugin, as any that pip installed; its module is forgotten afterwards."""
+    monkeypatch.syspath_prepend(plugin)
+    yield
+    sys.modules.pop("tiny_net", None)
 
 
 def first_rows(home):
@@ -60,18 +60,22 @@ def first_rows(home):
         return np.array(file["descriptors"])
 
 
-@pytest.mark.slow
-def test_the_documented_plugin_runs_from_images_to_a_score(tb, with_plugin, tmp_path):
+def test_a_net_of_a_plugin_that_is_not_installed_is_unknown(tb, tmp_path):
     (tmp_path / "tiny.yaml").write_text(RECIPE)
-    done = with_plugin("run", "tiny.yaml")
+    gone = tb("run", "tiny.yaml")
+    assert gone.code == 1
+    assert "unknown net 'tiny'" in gone.err
+
+
+@pytest.mark.usefixtures("with_plugin")
+def test_the_documented_plugin_runs_from_images_to_a_score(tb, plugin, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    done = tb.process("run", "tiny.yaml", env={"PYTHONPATH": os.pathsep.join([str(plugin), str(TOP)])})
     assert done.code == 0, done.err
     assert "net tiny" in done.out
     blocks = sorted(path.parent.name for path in (tmp_path / "home" / "features" / "digits").glob("*/q*"))
     assert [name.split("-")[0] for name in blocks] == ["A", "tiny"]
-    assert "extracting net A" not in with_plugin("run", "tiny.yaml").err  # all of it is reused
-    gone = tb("run", "tiny.yaml")
-    assert gone.code == 1
-    assert "unknown net 'tiny'" in gone.err
+    assert "extracting net A" not in tb("run", "tiny.yaml").err  # all of it is reused
 
 
 def test_a_timm_net_is_extracted_at_two_scales(tb, tmp_path):
@@ -123,18 +127,15 @@ def test_a_layer_of_a_net_that_has_but_one_is_refused(tb):
     assert "layer fc6 is for the nets of Table 1; timm:test_resnet gives last features alone" in done.err
 
 
-@pytest.mark.slow
-def test_a_plugins_weights_are_fetched_and_verified(with_plugin, plugin, tmp_path):
-    absent = with_plugin("weights", "fetch", "tiny")
+@pytest.mark.usefixtures("with_plugin")
+def test_a_plugins_weights_are_fetched_and_verified(tb, tmp_path):
+    absent = tb("weights", "fetch", "tiny")
     assert absent.code == 1
     assert "the weights of tiny cannot be had" in absent.err
-    make = (
-        "import tiny_net, torch; torch.manual_seed(1); torch.save(tiny_net.tiny(False).module.state_dict(), 'tiny.pth')"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugin), str(TOP)])}
-    subprocess.run([sys.executable, "-c", make], check=True, cwd=tmp_path, env=environment)
-    assert with_plugin("weights", "fetch", "tiny").code == 0
-    assert "tiny     ok" in with_plugin("weights", "verify").out
-    done = with_plugin("extract", "--dataset", "digits", "--net", "tiny", "--scales", "32", "--no-flip")
+    tiny_net = importlib.import_module("tiny_net")
+    torch.save(tiny_net.tiny(False).module.state_dict(), tmp_path / "tiny.pth")
+    assert tb("weights", "fetch", "tiny").code == 0
+    assert "tiny     ok" in tb("weights", "verify").out
+    done = tb("extract", "--dataset", "digits", "--net", "tiny", "--scales", "32", "--no-flip")
     assert done.code == 0, done.err
     assert "published weights of tiny" in done.err

@@ -137,12 +137,13 @@ def test_the_same_inputs_give_the_same_scores_to_the_byte(experiment, copy):
     assert json.dumps(again.json()["scores"]) == json.dumps(experiment.result["scores"])
 
 
-def test_the_reference_solver_gives_the_same_table(experiment, copy):
-    done = copy("evaluate", "--recipe", "digits_stack", "--solver", "liblinear", "--json")
-    reference = done.json()
+def test_the_reference_solver_gives_the_same_table(copy):
+    """Of the average over scales, whose rows are a third as long: LIBLINEAR is what takes the time."""
+    own = copy("evaluate", "--recipe", "digits_average", "--json").json()
+    reference = copy("evaluate", "--recipe", "digits_average", "--solver", "liblinear", "--json").json()
     assert reference["solver"].startswith("liblinear")
     assert [stage["reused"] for stage in reference["stages"]] == [False]
-    for ours, theirs in zip(experiment.result["scores"], reference["scores"], strict=True):
+    for ours, theirs in zip(own["scores"], reference["scores"], strict=True):
         assert [split["C"] for split in ours["splits"]] == [split["C"] for split in theirs["splits"]]
         assert ours["mean"] == pytest.approx(theirs["mean"], abs=2e-4)
 
@@ -155,9 +156,8 @@ def test_another_recipe_shares_pretraining_and_descriptors(copy):
 
 
 def test_evaluation_never_imports_torch(copy, tmp_path):
-    shutil.rmtree(copy.home / "results")
     (tmp_path / "torch.py").write_text("raise ImportError('torch must not be imported')\n")
-    done = copy.process("evaluate", "--recipe", "digits_stack", env={"PYTHONPATH": str(tmp_path)})
+    done = copy.process("evaluate", "--recipe", "digits_average", env={"PYTHONPATH": str(tmp_path)})
     assert done.code == 0, done.err
 
 

@@ -27,10 +27,18 @@ def weights_of(tb):
 PRETRAIN = ("pretrain", "--recipe", "digits_a", "--epochs", "3", "--device", "cpu")
 
 
+@pytest.fixture(scope="module")
+def unstopped(tb_in, tmp_path_factory):
+    """The weights of the same pretraining when nothing stops it."""
+    whole = tb_in(tmp_path_factory.mktemp("unstopped"))
+    assert whole(*PRETRAIN).code == 0
+    return weights_of(whole)
+
+
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
 )
-def test_pretraining_that_was_stopped_goes_on_to_the_same_weights(tb, tmp_path, number, code, word):
+def test_pretraining_that_was_stopped_goes_on_to_the_same_weights(tb, unstopped, number, code, word):
     with tb.start(*PRETRAIN) as process:
         wait_for(lambda: list(tb.home.glob("runs/*/checkpoint-000000029.pt")), process)
         process.send_signal(number)
@@ -41,9 +49,7 @@ def test_pretraining_that_was_stopped_goes_on_to_the_same_weights(tb, tmp_path, 
     assert not list(tb.home.glob("runs/*/weights.safetensors"))
     resumed = tb(*PRETRAIN)
     assert re.search(r"resuming after (step \d+ of )?epoch \d from", resumed.err)
-    whole = type(tb)(home=tmp_path / "whole", cwd=tmp_path)
-    assert whole(*PRETRAIN).code == 0
-    assert weights_of(tb) == weights_of(whole)
+    assert weights_of(tb) == unstopped
     assert not list(tb.home.glob("runs/*/*.pt"))
 
 

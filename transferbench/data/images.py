@@ -171,7 +171,7 @@ def decoding(where: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as problem:
-        raise DatasetError(_damage(Path(where), problem)) from problem
+        raise _damage(Path(where), problem) from problem
 
 
 def _checked_header(image: Image.Image, path: Path | str) -> ImageHeader:
