@@ -8,8 +8,9 @@ import torchvision
 from torch import nn
 
 from transferbench.errors import UnknownNameError, WeightsError
-from transferbench.nets.backbones import Backbone, PooledNet, open_backbone, seeded
+from transferbench.nets.backbones import Backbone, PooledNet
 from transferbench.nets.inputs import DenseBackbone
+from transferbench.nets.opening import open_backbone, seeded
 from transferbench.nets.weights import load_weights, random_weights, save_weights
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
@@ -94,6 +95,8 @@ def test_a_file_of_another_net_is_read_back_whole_with_its_statistics(tmp_path):
     [
         ("timm:resnet1O1", "Did you mean 'timm:resnet101'"),
         ("torchvision:resnet81", "Did you mean 'torchvision:resnet18'"),
+        ("torchvision:raft_large", "no model 'raft_large' that classifies images"),
+        ("torchvision:fasterrcnn_resnet50_fpn", "no model 'fasterrcnn_resnet50_fpn' that classifies images"),
         ("tim:resnet18", "Did you mean 'timm'"),
         ("timm:../x", "is no name of a net"),
         ("nothing", "unknown net 'nothing'"),
@@ -110,7 +113,7 @@ def test_a_torchvision_model_without_a_plain_trunk_is_refused():
 
 
 def test_fc7_of_torchvisions_normalised_vgg_is_dense(monkeypatch):
-    from transferbench.nets.backbones import _FullyConvolutional
+    from transferbench.nets.torchvision_models import _FullyConvolutional
 
     class Slim(nn.Module):
         def __init__(self):

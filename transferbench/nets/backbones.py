@@ -1,25 +1,19 @@
-"""Nets beside those of Table 1: timm's, torchvision's, and those of plugins. Each gives a map that is pooled like fc7.
+"""What a net beside those of Table 1 is to this program: a module, its preprocessing, and how its positions are pooled.
 
 A plugin names a factory in the entry-point group ``transferbench.nets``; docs/adding-a-net.md shows one.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast, get_args
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transferbench.errors import UnknownNameError, WeightsError
-from transferbench.lookup import lookup
+from transferbench.errors import WeightsError
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Interpolation, Preprocessing
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_GRID_PX = 32
+GRID_PX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +41,7 @@ class Backbone:
     preprocessing: Preprocessing
     layer: str
     positions: str = "mean"
-    smallest_side: int = _GRID_PX
+    smallest_side: int = GRID_PX
     n_classes: int = 1000
 
     def spec(self, name: str) -> NetSpec:
@@ -103,251 +97,40 @@ class PooledNet(nn.Module):
         return out if out.ndim == 2 else out.mean(dim=(2, 3))
 
 
-def open_backbone(name: str, *, pretrained: bool) -> Backbone:
-    """Make a net that is not of Table 1.
+def library_preprocessing(mean: Any, std: Any, interpolation: str, net: str) -> Preprocessing:
+    """Turn what another library says of its weights' input into our own value.
 
     Parameters
     ----------
-    name : str
-        ``timm:NAME``, ``torchvision:NAME``, or a plugin's.
-    pretrained : bool
-        Whether to load its published weights, which may download them.
+    mean, std : sequence of float
+        Three values each, R G B, in units of [0, 1].
+    interpolation : str
+        Its name of the rescaling filter.
+    net : str
+        Whose weights they are, for the message.
 
     Returns
     -------
-    Backbone
-        Otherwise with random weights.
+    Preprocessing
+        RGB in [0, 1].
 
     Raises
     ------
-    UnknownNameError
-        If there is no such net.
     WeightsError
-        If the library is not installed, or a plugin returns something else.
+        If this program does not have that interpolation.
     """
-    source, colon, model = name.partition(":")
-    if not colon:
-        plugin: Factory = lookup("net", name, {}, "transferbench.nets")
-        made: object = plugin(pretrained)
-        if not isinstance(made, Backbone):
-            msg = f"the plugin of net {name} returns {type(made).__name__}, not a Backbone (docs/adding-a-net.md)"
-            raise WeightsError(msg)
-        return made
-    factory = lookup("source of nets", source, SOURCES)
-    if not _NAME.fullmatch(model):
-        msg = f"{name!r} is no name of a net; write for instance timm:resnet50"
-        raise UnknownNameError(msg)
-    return factory(model, pretrained)
-
-
-def seeded(name: str, seed: int) -> Backbone:
-    """Make a net with random weights.
-
-    Parameters
-    ----------
-    name : str
-        As for `open_backbone`.
-    seed : int
-        Of torch's global generator, which is put back afterwards.
-
-    Returns
-    -------
-    Backbone
-        The same for the same seed.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return open_backbone(name, pretrained=False)
-
-
-# ---- timm ----------------------------------------------------------------------------------------------------------
-
-
-class _LastMap(nn.Module):
-    """The last feature map of a convolutional timm model."""
-
-    def __init__(self, model: nn.Module, *, channels_last: bool) -> None:
-        super().__init__()
-        self.model = model
-        self._channels_last = channels_last
-
-    def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.model.forward_features(images)  # type: ignore[operator]
-        return out.permute(0, 3, 1, 2) if self._channels_last else out
-
-
-class _DenseVgg(nn.Module):
-    """fc7 of timm's VGG, whose fully connected layers are convolutions already."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.model.pre_logits(self.model.forward_features(images))  # type: ignore[operator]
-        return out
-
-
-class _OwnPooling(nn.Module):
-    """A model of tokens, pooled as it was trained; images of other sizes are resized if `side` is given."""
-
-    def __init__(self, model: nn.Module, side: int | None) -> None:
-        super().__init__()
-        self.model = model
-        self._side = side
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self._side is not None:
-            images = F.interpolate(images, (self._side, self._side), mode="bilinear", antialias=True)
-        out: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)  # type: ignore[operator]
-        return out
-
-
-def _timm(model_name: str, pretrained: bool) -> Backbone:  # noqa: FBT001 - the signature of `Factory`
-    try:
-        import timm  # noqa: PLC0415 - an extra
-    except ImportError as problem:
-        msg = "timm is not installed: pip install 'transferbench[nets]'"
-        raise WeightsError(msg) from problem
-    base = model_name.partition(".")[0]
-    if not timm.is_model(base):
-        close = get_close_matches(base, timm.list_models(), n=1)
-        guess = f" Did you mean 'timm:{close[0]}'?" if close else ""
-        msg = f"timm has no model {model_name!r}.{guess}"
-        raise UnknownNameError(msg)
-    model, interpolates = _create(timm, model_name, pretrained=pretrained)
-    config: dict[str, Any] = timm.data.resolve_model_data_config(model)  # type: ignore[attr-defined, no-untyped-call]
-    preprocessing = Preprocessing(
+    if interpolation not in get_args(Interpolation):
+        known = ", ".join(get_args(Interpolation))
+        msg = f"{net} was trained with {interpolation} interpolation, which this program does not have ({known})"
+        raise WeightsError(msg)
+    return Preprocessing(
         value_range=1.0,
-        mean=_three(config["mean"]),
-        std=_three(config["std"]),
-        interpolation=_interpolation(config["interpolation"], f"timm:{model_name}"),
+        mean=_three(mean),
+        std=_three(std),
+        interpolation=cast("Interpolation", interpolation),
     )
-    n_classes = max(2, int(model.num_classes))
-    if isinstance(model, timm.models.vgg.VGG):
-        return Backbone(
-            module=_DenseVgg(model),
-            preprocessing=preprocessing,
-            layer="fc7+relu",
-            smallest_side=224,
-            n_classes=n_classes,
-        )
-    if interpolates:
-        return Backbone(
-            module=_OwnPooling(model, None),
-            preprocessing=preprocessing,
-            layer="before the classifier",
-            positions="own pooling; position embeddings interpolated, image padded to whole patches",
-            n_classes=n_classes,
-        )
-    channels_last = _map_layout(model)
-    if channels_last is None:
-        side = int(config["input_size"][-1])
-        return Backbone(
-            module=_OwnPooling(model, side),
-            preprocessing=preprocessing,
-            layer="before the classifier",
-            positions=f"own pooling; image resized to {side} x {side}",
-            n_classes=n_classes,
-        )
-    return Backbone(
-        module=_LastMap(model, channels_last=channels_last),
-        preprocessing=preprocessing,
-        layer="last features",
-        n_classes=n_classes,
-    )
-
-
-def _create(timm: Any, model_name: str, *, pretrained: bool) -> tuple[Any, bool]:
-    """Make a model, one that interpolates its position embeddings where it can."""
-    try:
-        model = timm.create_model(model_name, pretrained=pretrained, dynamic_img_size=True, dynamic_img_pad=True)
-    except TypeError:  # only models with position embeddings know these options
-        return timm.create_model(model_name, pretrained=pretrained).eval(), False
-    return model.eval(), bool(getattr(model, "dynamic_img_size", False))
-
-
-def _map_layout(model: Any) -> bool | None:
-    """Try whether a model takes any size and gives a map; True when its channels come last, None when it does not."""
-    try:
-        with torch.inference_mode():
-            out = model.forward_features(torch.zeros(1, 3, 2 * _GRID_PX, 3 * _GRID_PX))
-    except (AssertionError, RuntimeError, ValueError):
-        return None
-    if out.ndim != 4:
-        return None
-    return bool(out.shape[-1] == model.num_features and out.shape[1] != model.num_features)
-
-
-# ---- torchvision ---------------------------------------------------------------------------------------------------
-
-
-class _FullyConvolutional(nn.Module):
-    """fc7 of torchvision's VGG (here: with batch normalisation), its matrices applied as convolutions."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.features, self.classifier = model.features, model.classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.features(images)
-        for place, side in ((0, 7), (3, 1)):
-            layer: nn.Linear = self.classifier[place]
-            x = F.relu(F.conv2d(x, layer.weight.view(layer.out_features, -1, side, side), layer.bias))
-        return x
-
-
-def _torchvision(model_name: str, pretrained: bool) -> Backbone:  # noqa: FBT001 - the signature of `Factory`
-    from torchvision.models import get_model, get_model_weights, list_models  # noqa: PLC0415 - takes a while
-
-    if model_name not in list_models():
-        close = get_close_matches(model_name, list_models(), n=1)
-        guess = f" Did you mean 'torchvision:{close[0]}'?" if close else ""
-        msg = f"torchvision has no model {model_name!r}.{guess}"
-        raise UnknownNameError(msg)
-    published = get_model_weights(model_name).DEFAULT
-    model = get_model(model_name, weights=published if pretrained else None)
-    given = published.transforms()
-    preprocessing = Preprocessing(
-        value_range=1.0,
-        mean=_three(getattr(given, "mean", ())),
-        std=_three(getattr(given, "std", ())),
-        interpolation=_interpolation(given.interpolation.value, f"torchvision:{model_name}"),
-    )
-    if model_name.startswith("vgg"):
-        return Backbone(
-            module=_FullyConvolutional(model), preprocessing=preprocessing, layer="fc7+relu", smallest_side=224
-        )
-    return Backbone(module=_trunk(model, model_name), preprocessing=preprocessing, layer="last features")
-
-
-def _trunk(model: Any, model_name: str) -> nn.Module:
-    """Take the layers before the global pooling."""
-    if model_name.startswith("densenet"):
-        return nn.Sequential(model.features, nn.ReLU())
-    if hasattr(model, "layer4"):
-        names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-        return nn.Sequential(*(getattr(model, name) for name in names))
-    if isinstance(getattr(model, "features", None), nn.Module) and not model_name.startswith(("swin", "maxvit")):
-        features: nn.Module = model.features
-        return features
-    msg = f"torchvision:{model_name} is no plain stack of convolutions before its pooling; take it from timm"
-    raise WeightsError(msg)
 
 
 def _three(values: Any) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third
-
-
-def _interpolation(name: str, net: str) -> Interpolation:
-    if name == "bicubic":
-        return "bicubic"
-    if name == "bilinear":
-        return "bilinear"
-    msg = f"{net} was trained with {name} interpolation, which this program does not have (bicubic, bilinear)"
-    raise WeightsError(msg)
-
-
-SOURCES: dict[str, Callable[[str, bool], Backbone]] = {"timm": _timm, "torchvision": _torchvision}
-"""What stands before the colon of a net's name."""

@@ -12,9 +12,10 @@ from safetensors.torch import load, save
 from transferbench.errors import WeightsError
 from transferbench.files import publish
 from transferbench.nets import fit, vgg
-from transferbench.nets.backbones import Backbone, PooledNet, open_backbone, seeded
+from transferbench.nets.backbones import Backbone, PooledNet
 from transferbench.nets.header import METADATA_KEY, WeightsHeader, read_header
 from transferbench.nets.modules import VGG, initialise
+from transferbench.nets.opening import open_backbone, seeded
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
 

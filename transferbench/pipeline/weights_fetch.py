@@ -88,8 +88,8 @@ def fetch(name: str, home: Home, *, progress: Progress) -> Path:
 
 def _fetch_backbone(name: str, home: Home, progress: Progress) -> Path:
     """Let the library that makes a net fetch its weights; from then on they are a file of ours like any other."""
-    from transferbench.nets.backbones import open_backbone
     from transferbench.nets.importing import stamped
+    from transferbench.nets.opening import open_backbone
     from transferbench.nets.weights import from_backbone, save_weights
 
     path = home.weights / f"{file_name(name)}.safetensors"
