@@ -86,7 +86,8 @@ def random_splits(
     n_validation = max(1, round(validation_fraction * train_per_class))
     if n_validation >= train_per_class:
         msg = (
-            f"{train_per_class} training image(s) per class leave none to fit on besides {n_validation} for validation"
+            f"{train_per_class} training image(s) per class leave none to fit on besides {n_validation} for "
+            "validation; use more"
         )
         raise DatasetError(msg)
     splits = []
@@ -171,7 +172,7 @@ def low_shot_splits(
         if len(by_class[fewest]) < train_per_class:
             msg = (
                 f"{record.name}: class {labels.classes[fewest]!r} has {len(by_class[fewest])} training images in split "
-                f"{split.name}, and low_shot asks for {train_per_class}"
+                f"{split.name}, and low_shot asks for {train_per_class}; leave out counts beyond the smallest class"
             )
             raise DatasetError(msg)
         chosen = [order[:train_per_class] for order in by_class.values()]

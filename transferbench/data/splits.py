@@ -1,5 +1,6 @@
 """The divisions that a record states: made, audited, and held against the hashes that it gives."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from transferbench.data.people import image_of
@@ -91,17 +92,22 @@ def audit(dataset: str, split: Split) -> None:
         If a part is empty, an id is in a part twice, or in two parts.
     """
     lists = {"fit": split.fit, "validation": split.validation, "test": split.test}
+    closer = f"\n  Look closer: tb datasets check {dataset}"
     for name, ids in lists.items():
         if not ids:
-            msg = f"{dataset}: the {name} part of split {split.name} is empty"
+            msg = f"{dataset}: the {name} part of split {split.name} is empty{closer}"
             raise DatasetError(msg)
         if len(set(ids)) < len(ids):
-            msg = f"{dataset}: the {name} part of split {split.name} has an image twice"
+            repeated = next(i for i, count in Counter(ids).items() if count > 1)
+            msg = f"{dataset}: the {name} part of split {split.name} has an image twice: {repeated}{closer}"
             raise DatasetError(msg)
     for one, other in (("fit", "validation"), ("fit", "test"), ("validation", "test")):
         shared = sorted(set(lists[one]) & set(lists[other]))
         if shared:
-            msg = f"{dataset}: {len(shared)} image(s), first {shared[0]}, are in both {one} and {other} of {split.name}"
+            msg = (
+                f"{dataset}: {len(shared)} image(s), first {shared[0]}, are in both {one} and {other} of split "
+                f"{split.name}{closer}"
+            )
             raise DatasetError(msg)
 
 

@@ -89,7 +89,7 @@ def _read(table: Path) -> tuple[list[_Row], bool]:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        msg = f"{table}: cannot be read as a CSV file in UTF-8: {problem}"
+        msg = f"{table}: cannot be read as a CSV file in UTF-8: {problem}. Save it anew as CSV with that encoding."
         raise DatasetError(msg) from problem
     head = tuple(cell.strip() for cell in lines[0]) if lines else ()
     if head not in _HEADS:
@@ -113,7 +113,11 @@ def _read(table: Path) -> tuple[list[_Row], bool]:
         seen.add(cells[0])
     if problems or not rows:
         listed = "\n".join(f"  {line}" for line in problems[:10])
-        msg = f"{table}: {len(problems)} bad line(s)\n{listed}" if problems else f"{table}: has no rows"
+        msg = (
+            f"{table}: {len(problems)} bad line(s)\n{listed}"
+            if problems
+            else f"{table}: has no rows after the first line"
+        )
         raise DatasetError(msg)
     return rows, multiple
 

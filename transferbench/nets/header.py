@@ -93,7 +93,10 @@ class WeightsHeader:
         try:
             header = json.loads(text)
             if not isinstance(header, dict) or header.pop("format", None) != FORMAT:
-                msg = f"{where}: has no {FORMAT} header, so its net and preprocessing are unknown"
+                msg = (
+                    f"{where}: has no {FORMAT} header, so its net and preprocessing are unknown. Import it: "
+                    "tb weights import"
+                )
                 raise WeightsError(msg)
             if (version := header.pop("version")) != FORMAT_VERSION:
                 msg = (
@@ -141,7 +144,7 @@ def read_header(path: Path) -> WeightsHeader:
         If the file is missing, no safetensors file, or has no header of ours.
     """
     if not path.is_file():
-        msg = f"there is no weights file at {path}"
+        msg = f"there is no weights file at {path}; those that are here: tb weights list"
         raise WeightsError(msg)
     try:
         with safe_open(path, framework="numpy") as file:
