@@ -17,15 +17,15 @@ from transferbench.errors import HeldError, StorageError
 _CHUNK_BYTES = 1 << 20
 
 
-def publish(path: Path, data: bytes | memoryview, *, name_at_once: bool = True) -> None:
+def publish(path: Path, *data: bytes | memoryview, name_at_once: bool = True) -> None:
     """Write a file so that readers see the whole of it or none of it.
 
     Parameters
     ----------
     path : Path
         Where the file is to appear; its folder is made if needed.
-    data : bytes or memoryview
-        The whole content.
+    *data : bytes or memoryview
+        The whole content, in order.
     name_at_once : bool, default True
         Whether the file's name, too, must survive a power failure from now on; if not, it does after `sync_folder`.
 
@@ -38,14 +38,14 @@ def publish(path: Path, data: bytes | memoryview, *, name_at_once: bool = True) 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         if name_at_once:
             sync_folder(path.parent)
     except OSError as problem:
-        raise StorageError(_explain(path, len(data), problem)) from problem
+        raise StorageError(_explain(path, sum(map(len, data)), problem)) from problem
     finally:
         with suppress(OSError):  # gone when all went well; not there when the folder could not be made
             temporary.unlink()

@@ -1,7 +1,5 @@
 """A block: the descriptors of a dataset by one net at one scale, as a folder of immutable shards and one manifest."""
 
-import hashlib
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -14,7 +12,8 @@ import numpy as np
 
 from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest, write_manifest
 from transferbench.cache.parallel import in_order
-from transferbench.cache.shard import ROWS_PER_SHARD, Shard, decode, encode
+from transferbench.cache.reading import Reading, read_bytes, read_shard
+from transferbench.cache.shard import ROWS_PER_SHARD, Shard, encode, sha256_of_pieces
 from transferbench.errors import CacheError, DatasetError, HeldError
 from transferbench.files import publish, storing, sweep, sync_folder, writer_lock
 from transferbench.types.arrays import Float32
@@ -101,6 +100,21 @@ class Block:
         """
         return self.ids[index * ROWS_PER_SHARD : (index + 1) * ROWS_PER_SHARD]
 
+    def shard_path(self, index: int) -> Path:
+        """Name the file of a shard.
+
+        Parameters
+        ----------
+        index : int
+            From 0.
+
+        Returns
+        -------
+        Path
+            Be it there or not.
+        """
+        return self.folder / f"rows-{index:05d}.h5"
+
     def is_complete(self) -> bool:
         """Tell whether a valid manifest lists every row and its shards are there.
 
@@ -117,7 +131,7 @@ class Block:
         if not (self.folder / MANIFEST).is_file():
             return False
         manifest = self._manifest()
-        return all(self._shard_path(entry["shard"]).is_file() for entry in manifest["shards"])
+        return all(self.shard_path(entry["shard"]).is_file() for entry in manifest["shards"])
 
     def missing_shards(self) -> list[int]:
         """Find what is still to be computed. Damaged shards of an unfinished block are removed.
@@ -131,12 +145,12 @@ class Block:
             return []
         missing = []
         for index in range(self.n_shards):
-            path = self._shard_path(index)
+            path = self.shard_path(index)
             if not path.is_file():
                 missing.append(index)
                 continue
             try:
-                self._decode(index, path.read_bytes())
+                read_shard(self, index, data=path.read_bytes())
             except CacheError:
                 # Nothing vouches for an unfinished block's shard but its own hash; what fails it is computed again.
                 path.unlink()
@@ -151,7 +165,7 @@ class Block:
         list of int
             Indices, ascending.
         """
-        return [index for index in range(self.n_shards) if not self._shard_path(index).is_file()]
+        return [index for index in range(self.n_shards) if not self.shard_path(index).is_file()]
 
     @contextmanager
     def claim(self, index: int) -> Iterator[bool]:
@@ -175,7 +189,7 @@ class Block:
             except HeldError:
                 yield False
             else:
-                yield not self._shard_path(index).is_file()
+                yield not self.shard_path(index).is_file()
 
     def refuse_claim(self, index: int) -> None:
         """Say who is at a shard.
@@ -226,12 +240,12 @@ class Block:
             array = np.empty((0, 0), dtype=np.float32)
         check_rows(ids, array, f"{self.spec.net} at {self.spec.short_side_px} px")
         shard = Shard(index, ids, array, dict(skipped))
-        data = encode(shard, self.spec)
+        encoded = encode(shard, self.spec)
         with ThreadPoolExecutor(1) as beside:  # the disk and the hash each take about as long
-            digest = beside.submit(hashlib.sha256, data)
+            digest = beside.submit(encoded.sha256)
             # A power failure may take the name again, and the shard is computed anew; `finish` ends that.
-            publish(self._shard_path(index), data, name_at_once=False)
-        self._written[index] = self._listed(shard, len(data), digest.result().hexdigest())
+            publish(self.shard_path(index), *encoded.pieces, name_at_once=False)
+        self._written[index] = self._listed(shard, encoded.places, encoded.n_bytes, digest.result())
 
     def finish(self, environment: dict[str, str]) -> None:
         """Publish the manifest: from now on readers see the block.
@@ -309,7 +323,7 @@ class Block:
         found: dict[str, str] = {}
         for index in range(self.n_shards):
             with suppress(CacheError):
-                found |= self._decode(index, self._read_bytes(index)).skipped
+                found |= read_shard(self, index).skipped
         return dict(sorted(found.items()))
 
     def _list(self, index: int) -> _Listed:
@@ -317,22 +331,24 @@ class Block:
         known = self._written.get(index)
         if known is not None and known.file == self._identity(index):
             return known
-        data = self._read_bytes(index)
-        return self._listed(self._decode(index, data), len(data), hashlib.sha256(data).hexdigest())
+        data = read_bytes(self.shard_path(index))
+        shard = read_shard(self, index, data=data)
+        return self._listed(shard, shard.places, len(data), sha256_of_pieces([data]))
 
-    def _listed(self, shard: Shard, n_bytes: int, sha256: str) -> _Listed:
+    def _listed(self, shard: Shard, places: Mapping[str, int], n_bytes: int, sha256: str) -> _Listed:
         entry = {
             "shard": shard.index,
-            "file": self._shard_path(shard.index).name,
+            "file": self.shard_path(shard.index).name,
             "bytes": n_bytes,
             "sha256": sha256,
+            **places,
         }
         return _Listed(self._identity(shard.index), entry, shard.array.shape[1], shard.skipped)
 
     def _identity(self, index: int) -> tuple[int, int, int]:
         """Tell files apart that had the same name one after the other."""
         try:
-            found = self._shard_path(index).stat()
+            found = self.shard_path(index).stat()
         except FileNotFoundError:
             return (0, 0, 0)
         return found.st_ino, found.st_mtime_ns, found.st_size
@@ -366,19 +382,13 @@ class Block:
         CacheError
             If the block is incomplete, or the first damaged shard, by name.
         """
-        self._refuse_incomplete()
-        yield from in_order(self._vouched, self._manifest()["shards"])
+        yield from self._reading().shards()
 
-    def _refuse_incomplete(self) -> None:
+    def _reading(self) -> Reading:
         if not (self.folder / MANIFEST).is_file():
             msg = f"the block {self.folder} is not complete"
             raise CacheError(msg)
-
-    def _vouched(self, entry: dict[str, Any]) -> Shard:
-        """Read a shard of a complete block, of which the manifest has the hash."""
-        data = self._read_bytes(entry["shard"])
-        check_hash(self._shard_path(entry["shard"]), data, entry["sha256"])
-        return self._decode(entry["shard"], data, vouched=True)
+        return Reading(self, self._manifest())
 
     def read(self) -> Descriptors:
         """Read a complete block.
@@ -393,49 +403,7 @@ class Block:
         CacheError
             As `shards`.
         """
-        self._refuse_incomplete()
-        manifest = self._manifest()
-        lacking = manifest.get("skipped", {})
-        ids = tuple(i for i in self.ids if i not in lacking)
-        starts = np.cumsum([0] + [sum(i not in lacking for i in self.rows(k)) for k in range(self.n_shards)])
-        rows = _Rows(len(ids))
-
-        def place(entry: dict[str, Any]) -> None:
-            shard, (start, stop) = self._vouched(entry), starts[entry["shard"] :][:2]
-            if shard.ids != ids[start:stop]:
-                msg = f"{self._shard_path(shard.index)}: its skipped images are not those of the manifest. {REMEDY}"
-                raise CacheError(msg)
-            if shard.ids:
-                rows.put(start, shard.array)
-
-        for _ in in_order(place, manifest["shards"]):
-            pass
-        if rows.array is None:
-            msg = f"the block {self.folder} has no rows"
-            raise CacheError(msg)
-        return Descriptors(ids=ids, array=rows.array, spec=self.spec)
-
-    def _shard_path(self, index: int) -> Path:
-        return self.folder / f"rows-{index:05d}.h5"
-
-    def _read_bytes(self, index: int) -> bytes:
-        path = self._shard_path(index)
-        try:
-            return path.read_bytes()
-        except OSError as problem:
-            msg = (
-                f"{path}: cannot be read: {problem.strerror}. Run `tb extract` with the same options "
-                "again; only its rows are computed anew."
-            )
-            raise CacheError(msg) from problem
-
-    def _decode(self, index: int, data: bytes, *, vouched: bool = False) -> Shard:
-        where = str(self._shard_path(index))
-        shard = decode(data, self.spec, index, where, vouched=vouched)
-        if shard.all_ids != self.rows(index):
-            msg = f"{where}: its ids are not rows {index * ROWS_PER_SHARD} and up of this dataset"
-            raise CacheError(msg)
-        return shard
+        return self._reading().whole()
 
     def _manifest(self) -> dict[str, Any]:
         """Read the manifest and check that it is the one of these rows."""
@@ -448,43 +416,3 @@ class Block:
             msg = f"{path}: does not list the {self.n_shards} shards of {len(self.ids)} rows. {REMEDY}"
             raise CacheError(msg)
         return manifest
-
-
-class _Rows:
-    """Rows of shards that come in any order, from several threads; each goes to its place at once."""
-
-    def __init__(self, n_rows: int) -> None:
-        self._n_rows = n_rows
-        self._making = threading.Lock()
-        self.array: Float32 | None = None
-
-    def put(self, start: int, array: Float32) -> None:
-        with self._making:  # a shard tells how long rows are; no number of a file is trusted before it was read
-            if self.array is None:
-                self.array = np.empty((self._n_rows, array.shape[1]), dtype=np.float32)
-        self.array[start : start + len(array)] = array
-
-
-def check_hash(path: Path, data: bytes, stated: str) -> None:
-    """Compare a shard's bytes with the manifest.
-
-    Parameters
-    ----------
-    path : Path
-        Of the shard, for the message.
-    data : bytes
-        Its content.
-    stated : str
-        The manifest's SHA-256.
-
-    Raises
-    ------
-    CacheError
-        If they differ.
-    """
-    if (found := hashlib.sha256(data).hexdigest()) != stated:
-        msg = (
-            f"{path}: is damaged: sha256 {found}, the manifest says {stated}.\n"
-            "  Delete that file and run `tb extract` with the same options again; only its rows are computed anew."
-        )
-        raise CacheError(msg)

@@ -12,9 +12,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from transferbench.cache.block import Block, check_hash
-from transferbench.cache.manifest import MANIFEST, read_manifest
-from transferbench.cache.shard import PlainFile, Shard, decode, encoded_ids, read_plain, skipped_attribute
+from transferbench.cache.block import Block
+from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest
+from transferbench.cache.plain import PlainFile, read_plain
+from transferbench.cache.reading import check_hash, read_bytes
+from transferbench.cache.shard import Shard, decode, encoded_ids, skipped_attribute
 from transferbench.errors import CacheError, UnknownNameError
 from transferbench.files import publish
 from transferbench.lookup import unknown
@@ -414,13 +416,13 @@ def _read(block: StoredBlock, take: Callable[[Shard], None]) -> list[str]:
 
 def _shard(block: StoredBlock, spec: DescriptorSpec, entry: dict[str, Any]) -> Shard:
     path = block.folder / f"rows-{entry['shard']:05d}.h5"
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        msg = f"{path}: cannot be read: {problem.strerror}. Run `tb extract` with the same options again."
-        raise CacheError(msg) from problem
-    check_hash(path, data, entry["sha256"])
-    return decode(data, spec, entry["shard"], str(path))
+    data = read_bytes(path)
+    check_hash(path, entry["sha256"], data)
+    shard = decode(data, spec, entry["shard"], str(path))
+    if any(entry.get(name, place) != place for name, place in shard.places.items()):
+        msg = f"{path}: its rows do not lie where the manifest says. {REMEDY}"
+        raise CacheError(msg)
+    return shard
 
 
 def _key_of(block: StoredBlock) -> str:
