@@ -4,11 +4,12 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from transferbench.errors import StorageError
-from transferbench.files import publish, sha256_file, sweep, writer_lock
+from transferbench.files import publish, publishing, sha256_file, sweep, writer_lock
 
 
 def test_a_file_appears_whole_in_a_new_folder(tmp_path):
@@ -41,6 +42,66 @@ def test_when_writing_fails_the_old_file_stays_and_nothing_is_left(tmp_path, mon
         publish(tmp_path / "b", b"new")
     assert (tmp_path / "b").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_bytes_may_come_in_any_order_and_from_a_thread(tmp_path):
+    with publishing(tmp_path / "b") as file:
+        file.put_meanwhile(2, b"cdef" * 1000)
+        file.put(4002, b"gh")
+        file.put(0, b"ab")
+        assert not (tmp_path / "b").exists()
+    assert (tmp_path / "b").read_bytes() == b"ab" + b"cdef" * 1000 + b"gh"
+
+
+def test_a_system_that_takes_few_bytes_at_a_time_is_asked_again(tmp_path, monkeypatch):
+    real = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda handle, data, at: real(handle, data[:3], at))
+    publish(tmp_path / "b", b"hello world")
+    assert (tmp_path / "b").read_bytes() == b"hello world"
+
+
+def test_what_goes_wrong_in_the_thread_is_said_and_nothing_is_left(tmp_path, monkeypatch):
+    real = os.pwrite
+
+    def fail(handle, data, at):
+        if at:
+            raise OSError(28, "No space left on device")
+        return real(handle, data, at)
+
+    monkeypatch.setattr("os.pwrite", fail)
+    publish(tmp_path / "b", b"old")
+
+    def write():
+        with publishing(tmp_path / "b") as file:
+            file.put_meanwhile(7, bytes(1000))
+            file.put(0, b"1234567")
+
+    with pytest.raises(StorageError, match=r"no room to write 1,007 bytes"):
+        write()
+    assert (tmp_path / "b").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_the_thread_has_ended_before_the_file_is_closed(tmp_path, monkeypatch):
+    """Else it would write into whatever file is opened next."""
+    real, ended = os.pwrite, []
+
+    def slow(handle, data, at):
+        time.sleep(0.2)
+        ended.append(os.fstat(handle).st_ino)
+        return real(handle, data, at)
+
+    monkeypatch.setattr("os.pwrite", slow)
+
+    def write():
+        with publishing(tmp_path / "b") as file:
+            file.put_meanwhile(0, b"x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert len(ended) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,17 +18,89 @@ from transferbench.errors import HeldError, StorageError
 _CHUNK_BYTES = 1 << 20
 
 
-def publish(path: Path, *data: bytes | memoryview, name_at_once: bool = True) -> None:
+class Unpublished:
+    """A file without its name yet; `publishing` makes it.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of an open file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._waiting: list[Future[None]] = []
+        self.n_bytes = 0
+        """How long the file is to become, as far as is known."""
+
+    def put(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes at a place.
+
+        Parameters
+        ----------
+        at : int
+            Where in the file they begin.
+        data : bytes-like
+            All of them are written.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them.
+        """
+        self.n_bytes = max(self.n_bytes, at + len(data))
+        rest = memoryview(data)
+        while rest:
+            n_written = os.pwrite(self._descriptor, rest, at)
+            rest, at = rest[n_written:], at + n_written
+
+    def put_meanwhile(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes at a place in a thread, and let the disk begin at once.
+
+        Parameters
+        ----------
+        at : int
+            Where in the file they begin.
+        data : bytes-like
+            Must not change until the body of `publishing` has ended; what goes wrong here is raised then.
+        """
+        self._waiting.append(self._beside.submit(self._put_and_push, at, data))
+
+    def _put_and_push(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        self.put(at, data)
+        if hasattr(os, "posix_fadvise"):
+            # Said of pages that are not on the disk yet, Linux starts to write them; the fsync has less to wait for.
+            os.posix_fadvise(self._descriptor, at, len(data), os.POSIX_FADV_DONTNEED)
+
+    def settle(self) -> None:
+        """Wait for the threads.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take the bytes of `put_meanwhile`.
+        """
+        self._beside.shutdown()
+        for each in self._waiting:
+            each.result()
+
+
+@contextmanager
+def publishing(path: Path, *, name_at_once: bool = True) -> Iterator[Unpublished]:
     """Write a file so that readers see the whole of it or none of it.
 
     Parameters
     ----------
     path : Path
-        Where the file is to appear; its folder is made if needed.
-    *data : bytes or memoryview
-        The whole content, in order.
+        Where the file is to appear when the body has ended without an error; its folder is made if needed.
     name_at_once : bool, default True
         Whether the file's name, too, must survive a power failure from now on; if not, it does after `sync_folder`.
+
+    Yields
+    ------
+    Unpublished
+        Takes the bytes.
 
     Raises
     ------
@@ -35,20 +108,46 @@ def publish(path: Path, *data: bytes | memoryview, name_at_once: bool = True) ->
         If the disk is full or the folder cannot be written. Nothing is left behind, and an older file stays as it was.
     """
     temporary = temporary_beside(path)
+    n_bytes = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.writelines(data)
-            file.flush()
+        with temporary.open("xb", buffering=0) as file:
+            unpublished = Unpublished(file.fileno())
+            try:
+                yield unpublished
+            finally:  # nobody writes any more when the file is closed, however the body ended
+                n_bytes = unpublished.n_bytes
+                unpublished.settle()
             os.fsync(file.fileno())
         temporary.replace(path)
         if name_at_once:
             sync_folder(path.parent)
     except OSError as problem:
-        raise StorageError(_explain(path, sum(map(len, data)), problem)) from problem
+        raise StorageError(_explain(path, n_bytes, problem)) from problem
     finally:
         with suppress(OSError):  # gone when all went well; not there when the folder could not be made
             temporary.unlink()
+
+
+def publish(path: Path, data: bytes | memoryview, *, name_at_once: bool = True) -> None:
+    """Write a file at one go; readers see the whole of it or none of it.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is to appear; its folder is made if needed.
+    data : bytes or memoryview
+        The whole content.
+    name_at_once : bool, default True
+        As for `publishing`.
+
+    Raises
+    ------
+    StorageError
+        As `publishing`.
+    """
+    with publishing(path, name_at_once=name_at_once) as file:
+        file.put(0, data)
 
 
 def temporary_beside(path: Path) -> Path:

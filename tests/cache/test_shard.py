@@ -1,3 +1,4 @@
+import hashlib
 import io
 from dataclasses import replace
 
@@ -5,8 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from transferbench.cache.shard import Shard, decode, encode
+from transferbench.cache.shard import Shard, decode, encode, encoded_ids
+from transferbench.cache.unmoved import UnmovedArrayFile
 from transferbench.errors import CacheError
+from transferbench.types.identity import canonical_json
 
 SHARD = Shard(2, ("a", "bé", "c c"), np.arange(12, dtype=np.float32).reshape(3, 4) + 1)
 
@@ -32,6 +35,73 @@ def test_a_round_trip_is_exact(spec):
 
 def test_the_same_rows_give_the_same_bytes(spec):
     assert file_of(SHARD, spec) == file_of(Shard(2, SHARD.ids, SHARD.array.copy()), spec)
+
+
+def by_h5py_alone(shard, spec):
+    """The same file, made without ever leaving the rows where they are."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=("v110", "v110"), track_order=False) as file:
+        file.create_dataset("ids", data=encoded_ids(shard.ids))
+        file.create_dataset("descriptors", data=shard.array)
+        digest = hashlib.sha256(canonical_json(shard.ids).encode() + shard.array.tobytes())
+        digest.update(canonical_json(shard.skipped).encode() if shard.skipped else b"")
+        file.attrs.update(
+            {
+                "encoding-type": "transferbench.descriptors",
+                "encoding-version": "1",
+                "shard": shard.index,
+                "spec": canonical_json(spec.to_dict()),
+                "spec-key": spec.key(),
+                "rows-sha256": digest.hexdigest(),
+                **({"skipped": canonical_json(shard.skipped)} if shard.skipped else {}),
+            }
+        )
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("skipped", [{}, {"zz": "is damaged: " + "x" * 5000}])
+@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (3, 5), (7, 2341), (256, 300)])
+def test_rows_that_are_not_moved_make_the_file_that_h5py_makes(spec, shape, skipped):
+    ids = tuple(f"é{i:030d}" for i in range(shape[0]))
+    shard = Shard(4, ids, np.random.default_rng(0).standard_normal(shape).astype("<f4"), skipped)
+    told = []
+    encoded = encode(shard, spec, lambda at, rows: told.append((at, rows)))
+    assert b"".join(encoded.pieces) == by_h5py_alone(shard, spec)
+    assert encoded.sha256() == hashlib.sha256(by_h5py_alone(shard, spec)).hexdigest()
+    if shard.ids:
+        assert np.shares_memory(np.frombuffer(encoded.rows, np.uint8), shard.array)
+        assert told == [(encoded.places["descriptors_at"], encoded.rows)]
+        assert encoded.places["descriptors_at"] == len(encoded.before)
+        back = decode(file_of(shard, spec), spec, 4, "x")
+        assert back.places == encoded.places
+        assert file_of(shard, spec)[encoded.places["ids_at"] :].startswith(encoded_ids(ids).tobytes())
+    else:
+        assert (told, encoded.places) == ([], {})
+
+
+def test_rows_that_have_to_be_converted_are_stored_as_well(spec):
+    turned = Shard(2, SHARD.ids, np.asfortranarray(SHARD.array))
+    assert file_of(turned, spec) == file_of(SHARD, spec)
+    assert file_of(Shard(2, SHARD.ids, SHARD.array.astype(">f4")), spec) == file_of(SHARD, spec)
+
+
+def test_nothing_else_is_written_where_the_rows_lie():
+    array = np.arange(10, dtype=np.uint8)
+    file = UnmovedArrayFile(array, lambda _at, _rows: None)
+    file.seek(4)
+    file.write(b"0123456789ab")
+    file.seek(2)
+    file.write(array.data)
+    assert b"".join(file.pieces()) == bytes([0, 0, *range(10)]) + b"89ab"
+    for at in (0, 5, 11):
+        file.seek(at)
+        with pytest.raises(CacheError, match="whose rows begin at 2"):
+            file.write(b"xyz")
+    with pytest.raises(CacheError, match="whose rows begin at 2"):
+        file.truncate(5)
+    file.seek(0, io.SEEK_END)
+    assert file.truncate(18) == 18
+    assert b"".join(file.pieces()) == bytes([0, 0, *range(10)]) + b"89ab\0\0"
 
 
 def test_plain_h5py_reads_it(spec, tmp_path):

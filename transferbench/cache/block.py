@@ -15,7 +15,7 @@ from transferbench.cache.parallel import in_order
 from transferbench.cache.reading import Reading, read_bytes, read_shard
 from transferbench.cache.shard import ROWS_PER_SHARD, Shard, encode, sha256_of_pieces
 from transferbench.errors import CacheError, DatasetError, HeldError
-from transferbench.files import publish, storing, sweep, sync_folder, writer_lock
+from transferbench.files import publishing, storing, sweep, sync_folder, writer_lock
 from transferbench.types.arrays import Float32
 from transferbench.types.descriptors import Descriptors, DescriptorSpec, check_rows
 from transferbench.types.identity import sha256_of
@@ -240,12 +240,15 @@ class Block:
             array = np.empty((0, 0), dtype=np.float32)
         check_rows(ids, array, f"{self.spec.net} at {self.spec.short_side_px} px")
         shard = Shard(index, ids, array, dict(skipped))
-        encoded = encode(shard, self.spec)
-        with ThreadPoolExecutor(1) as beside:  # the disk and the hash each take about as long
-            digest = beside.submit(encoded.sha256)
+        with ThreadPoolExecutor(1) as beside:
             # A power failure may take the name again, and the shard is computed anew; `finish` ends that.
-            publish(self.shard_path(index), *encoded.pieces, name_at_once=False)
-        self._written[index] = self._listed(shard, encoded.places, encoded.n_bytes, digest.result())
+            with publishing(self.shard_path(index), name_at_once=False) as file:
+                # The disk has the rows while they are hashed, and works while the file is: each takes about as long.
+                encoded = encode(shard, self.spec, file.put_meanwhile)
+                file.put(0, encoded.before)
+                file.put(encoded.n_bytes - len(encoded.after), encoded.after)
+                digest = beside.submit(encoded.sha256)
+            self._written[index] = self._listed(shard, encoded.places, encoded.n_bytes, digest.result())
 
     def finish(self, environment: dict[str, str]) -> None:
         """Publish the manifest: from now on readers see the block.

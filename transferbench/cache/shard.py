@@ -4,7 +4,7 @@ It is made and read in memory, so that neither a crash nor a full disk can leave
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,19 +62,26 @@ class Encoded:
 
     Parameters
     ----------
-    pieces : tuple of memoryview
+    before, rows, after : memoryview
         One after the other they are the file.
     places : dict of str to int
         As in `Shard`.
     """
 
-    pieces: tuple[memoryview, ...]
+    before: memoryview
+    rows: memoryview
+    after: memoryview
     places: Mapping[str, int]
+
+    @property
+    def pieces(self) -> tuple[memoryview, memoryview, memoryview]:
+        """The file, in order."""
+        return self.before, self.rows, self.after
 
     @property
     def n_bytes(self) -> int:
         """The file's length."""
-        return sum(piece.nbytes for piece in self.pieces)
+        return sum(map(len, self.pieces))
 
     def sha256(self) -> str:
         """Hash the file.
@@ -87,7 +94,9 @@ class Encoded:
         return sha256_of_pieces(self.pieces)
 
 
-def encode(shard: Shard, spec: DescriptorSpec) -> Encoded:
+def encode(
+    shard: Shard, spec: DescriptorSpec, placed: Callable[[int, memoryview], None] = lambda _at, _rows: None
+) -> Encoded:
     """Make the file of a shard.
 
     Parameters
@@ -96,6 +105,9 @@ def encode(shard: Shard, spec: DescriptorSpec) -> Encoded:
         The rows; they must not change while what is returned is in use.
     spec : DescriptorSpec
         Of the block.
+    placed : callable, optional
+        Told where the rows begin and what their bytes are while they are still being hashed; not told of rows that HDF5
+        has to copy.
 
     Returns
     -------
@@ -105,7 +117,7 @@ def encode(shard: Shard, spec: DescriptorSpec) -> Encoded:
     array = np.ascontiguousarray(shard.array, dtype="<f4")
     # The file is built in memory: on a full disk HDF5 itself crashes the interpreter, while a plain write raises an
     # error.
-    image = UnmovedArrayFile(array)
+    image = UnmovedArrayFile(array, placed)
     with ThreadPoolExecutor(1) as beside:  # hashing takes longer than all the rest
         hashed = beside.submit(_rows_sha256, shard.ids, array, shard.skipped)
         with h5py.File(image, "w", libver=("v110", "v110"), track_order=False) as file:
@@ -123,7 +135,7 @@ def encode(shard: Shard, spec: DescriptorSpec) -> Encoded:
                 }
             )
             where_they_lie = places(file)
-    return Encoded(image.pieces(), where_they_lie)
+    return Encoded(*image.pieces(), where_they_lie)
 
 
 def sha256_of_pieces(pieces: Iterable[bytes | bytearray | memoryview]) -> str:

@@ -1,6 +1,7 @@
 """A file that HDF5 writes in memory, with one large array left where it is instead of being copied."""
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,26 +23,28 @@ class UnmovedArrayFile(io.RawIOBase):
     ----------
     array : ndarray
         C-contiguous; must not change while the file is used.
+    placed : callable
+        Told, as soon as it is known, where in the file the array begins, and its bytes.
     """
 
-    def __init__(self, array: NDArray[np.generic]) -> None:
+    def __init__(self, array: NDArray[np.generic], placed: Callable[[int, memoryview], None]) -> None:
         self._array = array.reshape(-1).view(np.uint8).data
         self._address = array.ctypes.data
         self._start: int | None = None
         self._before, self._after = bytearray(), bytearray()
+        self._placed = placed
         self._at = 0
 
-    def pieces(self) -> tuple[memoryview, ...]:
+    def pieces(self) -> tuple[memoryview, memoryview, memoryview]:
         """Give the file's bytes.
 
         Returns
         -------
         tuple of memoryview
-            One after the other they are the file.
+            What is before the array, the array, and what is after it; one after the other they are the file.
         """
-        if self._start is None:
-            return (memoryview(self._before),)
-        return memoryview(self._before), self._array, memoryview(self._after)
+        array = self._array[:0] if self._start is None else self._array
+        return memoryview(self._before), array, memoryview(self._after)
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Take what HDF5 writes at the present position.
@@ -74,6 +77,7 @@ class UnmovedArrayFile(io.RawIOBase):
     def _split(self) -> None:
         """Let what lies before and behind the array go separate ways."""
         self._start = self._at
+        self._placed(self._at, self._array)
         self._before.extend(bytes(max(0, self._at - len(self._before))))
         self._after = self._before[self._at + self._array.nbytes :]
         del self._before[self._at :]
