@@ -50,6 +50,9 @@ class Unpublished:
             If the disk does not take them.
         """
         self.n_bytes = max(self.n_bytes, at + len(data))
+        self._write(at, data)
+
+    def _write(self, at: int, data: bytes | bytearray | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             n_written = os.pwrite(self._descriptor, rest, at)
@@ -65,11 +68,12 @@ class Unpublished:
         data : bytes-like
             Must not change until the body of `publishing` has ended; what goes wrong here is raised then.
         """
-        self._waiting.append(self._beside.submit(self._put_and_push, at, data))
+        self.n_bytes = max(self.n_bytes, at + len(data))
+        self._waiting.append(self._beside.submit(self._write_and_push, at, data))
 
-    def _put_and_push(self, at: int, data: bytes | bytearray | memoryview) -> None:
-        self.put(at, data)
-        if hasattr(os, "posix_fadvise"):
+    def _write_and_push(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        self._write(at, data)
+        with suppress(AttributeError, OSError):  # not every system knows it, and it is but advice
             # Said of pages that are not on the disk yet, Linux starts to write them; the fsync has less to wait for.
             os.posix_fadvise(self._descriptor, at, len(data), os.POSIX_FADV_DONTNEED)
 
