@@ -142,7 +142,7 @@ def together(device: str) -> Iterator[Processes]:
         If another process has gone away, or there are more processes than GPUs.
     """
     world, gpu = int(os.environ.get("WORLD_SIZE", "1")), device.startswith("cuda")
-    if gpu:
+    if gpu and torch.device(device).index is not None:  # plain "cuda" is the current one already
         torch.cuda.set_device(device)  # of pinned memory, random streams and barriers, which name no device
     if world == 1:
         yield Processes()
