@@ -1,7 +1,7 @@
 import pytest
 
 from transferbench.errors import UnknownNameError
-from transferbench.lookup import dataset_names, lookup, net_names, unknown
+from transferbench.lookup import dataset_names, is_dataset, is_net, lookup, net_names, unknown
 
 
 def test_a_builtin_is_found():
@@ -36,6 +36,13 @@ def test_a_plugin_is_found_and_listed():
     assert lookup("dataset", "demo", {}, "transferbench.datasets") == "a demo dataset"
     assert {"demo", "digits"} <= set(dataset_names())
     assert net_names(["A"]) == ["A", "demonet"]
+    assert all(is_dataset(name) for name in dataset_names())
+    assert all(is_net(name, ["A"]) for name in ("A", "demonet", "timm:any"))
+
+
+def test_what_neither_a_record_nor_a_plugin_has_is_no_dataset_and_no_net():
+    assert not any(is_dataset(name) for name in ("demo", "", ".", "digits/..", "../datasets/digits"))
+    assert not is_net("demonet", ["A"])
 
 
 @pytest.mark.usefixtures("plugin")

@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from transferbench.lookup import NET_SOURCES, OWN_DATA, dataset_names, is_net, net_names, unknown
+from transferbench.lookup import NET_SOURCES, OWN_DATA, dataset_names, is_dataset, is_net, net_names, unknown
 
 TABLE_1 = ("A", "A-LRN", "B", "C", "D", "E", "B-5x5")
 """With the shallow net that Sect. 4.1 holds against B."""
 
 
 def _known_dataset(name: str) -> str:
-    if not name.startswith(OWN_DATA) and name not in (known := dataset_names()):
-        raise ValueError(unknown("dataset", name, [*known, *(f"{prefix}PATH" for prefix in OWN_DATA)]))
+    if not name.startswith(OWN_DATA) and not is_dataset(name):
+        raise ValueError(unknown("dataset", name, [*dataset_names(), *(f"{prefix}PATH" for prefix in OWN_DATA)]))
     return name
 
 
