@@ -118,9 +118,10 @@ def test_a_whole_number_may_stand_for_a_number(read):
     [
         ("", "is empty"),
         ("- 1\n- 2\n", "must be a mapping"),
-        ("name: [", "is not YAML"),
+        ("name: [", "is not YAML: line "),
+        ("name: a\n  rooms: [1]\n", "is not YAML: line 2, column 8: mapping values are not allowed here; look at the"),
         ("name: !!python/object:os.system {}", "is not YAML"),
-        (b"name: \xff\xfe", "is not YAML"),
+        (b"name: \xff\xfe", "is no text in UTF-8 (byte 7)"),
         ("name: a\n---\nname: b\n", "is not YAML"),
     ],
 )

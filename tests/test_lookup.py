@@ -48,3 +48,17 @@ def test_what_neither_a_record_nor_a_plugin_has_is_no_dataset_and_no_net():
 @pytest.mark.usefixtures("plugin")
 def test_a_builtin_wins_over_a_plugin():
     assert lookup("dataset", "red", {"red": 1}, "transferbench.datasets") == 1
+
+
+def test_another_case_and_the_beginning_of_a_name_are_guessed():
+    assert "Did you mean 'D'?" in unknown("net", "d", ["A", "D"])
+    said = unknown("recipe", "caltech101", ["caltech101_max", "caltech101_stack", "caltech256_max"])
+    assert "Did you mean one of 'caltech101_max', 'caltech101_stack'?" in said
+
+
+def test_of_many_names_the_command_that_lists_them_is_told():
+    names = [f"recipe{n:02}" for n in range(40)]
+    assert (
+        unknown("recipe", "xyz", names, listed_by="tb recipes list") == "unknown recipe 'xyz'. All 40: tb recipes list"
+    )
+    assert "'recipe07'" in unknown("recipe", "recipo07", names, listed_by="tb recipes list")

@@ -60,9 +60,11 @@ def read_document(path: Path, kind: type[D]) -> D:
     except OSError as problem:
         msg = f"{path}: cannot be read: {problem.strerror}"
         raise DocumentError(msg) from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        msg = f"{path}: is not YAML: {' '.join(str(problem).split())}"
+    except UnicodeDecodeError as problem:
+        msg = f"{path}: is no text in UTF-8 (byte {problem.start + 1}); save it as UTF-8"
         raise DocumentError(msg) from problem
+    except yaml.YAMLError as problem:
+        raise DocumentError(_not_yaml(path, problem)) from problem
     if root is None:
         msg = f"{path}: is empty"
         raise DocumentError(msg)
@@ -70,8 +72,7 @@ def read_document(path: Path, kind: type[D]) -> D:
     try:
         value = kind.model_validate(_as_lists_and_tuples(loader.construct_document(root)))
     except yaml.YAMLError as problem:
-        msg = f"{path}: is not YAML: {' '.join(str(problem).split())}"
-        raise DocumentError(msg) from problem
+        raise DocumentError(_not_yaml(path, problem)) from problem
     except ValidationError as invalid:
         for error in _telling(invalid.errors()):
             place = _without_tags(root, error["loc"])
@@ -81,6 +82,33 @@ def read_document(path: Path, kind: type[D]) -> D:
         count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
         raise DocumentError("\n".join([f"{path}: {count}", *(f"  line {line}: {text}" for line, text in lines)]))
     return value
+
+
+def sentences(invalid: ValidationError, kind: type[Document]) -> list[str]:
+    """Say in the reader's words what is wrong with values that come from no file.
+
+    Parameters
+    ----------
+    invalid : ValidationError
+        As pydantic raised it.
+    kind : type of Document
+        What was to be made.
+
+    Returns
+    -------
+    list of str
+        A place and a sentence each.
+    """
+    errors = _telling(invalid.errors())
+    return [f"{_dotted(error['loc'])}: {_sentence(dict(error), error['loc'], kind)}" for error in errors]
+
+
+def _not_yaml(path: Path, problem: yaml.YAMLError) -> str:
+    """Say where a file stops being YAML, and why."""
+    mark = getattr(problem, "problem_mark", None)
+    what = getattr(problem, "problem", None) or " ".join(str(problem).split())
+    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+    return f"{path}: is not YAML: {where}{what}; look at the indentation and colons there"
 
 
 def top_level_keys(path: Path) -> set[str]:

@@ -1,6 +1,6 @@
 """Names → objects: built-in dictionaries first, then entry points; a typo gets a suggestion."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,6 +10,8 @@ from transferbench import builtin
 from transferbench.errors import UnknownNameError
 
 T = TypeVar("T")
+
+_MOST_GUESSES, _MOST_LISTED = 6, 16
 
 NET_SOURCES = ("timm:", "torchvision:")
 """Beginnings of names of nets that other libraries make."""
@@ -51,7 +53,7 @@ def lookup(kind: str, name: str, builtins: Mapping[str, T], group: str | None = 
     raise UnknownNameError(unknown(kind, name, {*builtins, *plugins}))
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: str, known: Iterable[str], *, listed_by: str | None = None) -> str:
     """Say that a name is not known.
 
     Parameters
@@ -62,16 +64,32 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         As the user wrote it.
     known : iterable of str
         All names there are.
+    listed_by : str, optional
+        The command that lists them, for when they are many.
 
     Returns
     -------
     str
-        One line: the name, the nearest known name, all known names.
+        One line: the name, the known names that it may stand for, and all known names or where they are listed.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}.{guess} Known: {', '.join(names) or 'none'}"
+    guesses = _guesses(name, names)
+    guess = f" Did you mean {'one of ' * (len(guesses) > 1)}{', '.join(map(repr, guesses))}?" if guesses else ""
+    many = listed_by is not None and len(names) > _MOST_LISTED
+    told = f"All {len(names)}: {listed_by}" if many else f"Known: {', '.join(names) or 'none'}"
+    return f"unknown {kind} {name!r}.{guess} {told}"
+
+
+def _guesses(name: str, names: Sequence[str]) -> list[str]:
+    """Find what a name may stand for: another case, the nearest spelling, or else what it is the beginning of."""
+    folded = {known.casefold(): known for known in names}
+    meant = name.casefold()
+    begun = [known for known in names if len(meant) > 2 and known.casefold().startswith(meant)]
+    if meant in folded:
+        return [folded[meant]]
+    if begun:
+        return begun[:_MOST_GUESSES]
+    return [folded[close] for close in get_close_matches(meant, folded, n=1)]
 
 
 def dataset_names() -> list[str]:

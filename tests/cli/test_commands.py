@@ -94,6 +94,15 @@ def test_a_folder_of_recipes_is_checked(tb, quick_recipe, tmp_path):
     [
         (("run", "digit_stack"), "unknown recipe 'digit_stack'. Did you mean 'digits_stack'?"),
         (("run", "none.yaml"), "none.yaml: there is no such file"),
+        (("run", "./folder"), "folder: is a folder; name a YAML file in it"),
+        (("evaluate", "--all", "caltech"), "Did you mean one of 'caltech101', 'caltech256'?"),
+        (("sweep", "digits_stack", "--set", "aggregate=stak"), "must be one of 'stack', 'average', 'max', got 'stak'"),
+        (("weights", "fetch", "vgg16"), "Did you mean one of 'vgg16-caffe', 'vgg16-keras'"),
+        (("extract", "--dataset", "digits", "--net", "d", "--scales", "256"), "unknown net 'd'. Did you mean 'D'?"),
+        (
+            ("extract", "--dataset", "digits", "--scales", "256", "--weights", "a_file"),
+            "a_file: is no weights file of ours.\n  Import it: tb weights import a_file",
+        ),
         (("pretrain",), "which pretraining? Give --recipe NAME"),
         (("pretrain", "--recipe", "digits_b"), "unknown pretraining recipe 'digits_b'. Did you mean 'digits_a'?"),
         (("pretrain", "--recipe", "digits_a", "--net", "F"), "unknown net 'F'"),
@@ -121,6 +130,8 @@ def test_a_folder_of_recipes_is_checked(tb, quick_recipe, tmp_path):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_mistake_gets_one_clear_error(tb, command, message):
+    (tb.cwd / "folder").mkdir()
+    (tb.cwd / "a_file").write_text("")
     done = tb(*command)
     assert done.code == 1
     assert done.err.startswith("Error: ")
@@ -140,6 +151,7 @@ def test_a_mistake_gets_one_clear_error(tb, command, message):
         ),
         (("run", "digits_stack", "--device", "gpu"), "'gpu' is not auto, cpu, cuda or cuda:N"),
         (("pretrain", "--epochs", "0"), "Invalid value for '--epochs'"),
+        (("results", "list", "--since", "yesterday"), "'yesterday' does not match the format '%Y-%m-%d'"),
         (("evaluate",), "give --recipe, once or several times, or --all DATASET"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -214,3 +226,23 @@ def test_a_closed_pipe_is_no_traceback(tb):
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code", "told"),
+    [
+        (">&-", 0, ""),
+        pytest.param(
+            "> /dev/full",
+            1,
+            "Error: the system says: No space left on device",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full"),
+        ),
+    ],
+)
+def test_a_stdout_that_takes_nothing_is_no_traceback(tb, stdout, code, told):
+    command = f'exec "{sys.executable}" -m transferbench nets list {stdout}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tb.cwd, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(told)
+    assert "Traceback" not in done.stderr

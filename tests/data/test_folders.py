@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,19 @@ def test_own_folders_of_no_known_form_are_explained(tmp_path, call, make, told):
     assert result.code == 1
     assert told in result.err
     assert "Traceback" not in result.err
+
+
+def test_a_folder_one_level_too_high_is_told_which_one_is_meant(pets, tmp_path, call):
+    (tmp_path / "top").mkdir()
+    pets.rename(tmp_path / "top" / "pets")
+    result = call("datasets", "splits", f"imagefolder:{tmp_path / 'top'}")
+    assert result.code == 1
+    assert f"Write imagefolder:{tmp_path / 'top' / 'pets'}" in result.err
+
+
+def test_names_that_are_not_utf8_are_told(pets, call):
+    image = next((pets / "cat").glob("*.jpeg"))
+    os.rename(image, os.fsencode(image.parent) + b"/x\xfe.jpeg")  # noqa: PTH104 - bytes
+    result = call("datasets", "splits", f"imagefolder:{pets}")
+    assert result.code == 1
+    assert "1 name(s) are not UTF-8, the first is 'cat/x\\udcfe.jpeg'; rename them" in result.err

@@ -1,6 +1,7 @@
 """The store of results: found, compared by their inputs first, copied, deleted."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -53,6 +54,27 @@ def test_results_are_found_by_recipe_dataset_net_and_date(call):
     assert names("--net", "A", "--since", "2020-01-01", "--dataset", "digits") == ["stack", "average"]
     assert json.loads(call("results", "show", "stack", "--json").stdout)["recipe_name"] == "stack"
     assert "95% interval" in call("results", "show", "stack").stdout
+
+
+def test_a_damaged_result_is_told_and_hides_no_other(call, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(call.folder / "home", home)
+    file = next((home / "results" / "stack").glob("*/result.json"))
+    file.write_text("{")
+    options = ("--home", home)
+    done = call("results", "list", "--json", *options)
+    assert [row["recipe"] for row in json.loads(done.stdout)] == ["average"]
+    assert f"left out: {file}: is damaged or of another version: Invalid JSON" in done.stderr
+    assert f"tb results rm {file.parent}" in done.stderr
+    assert call("report", "--no-images", *options).stdout.startswith("average: ")
+    named = call("report", "stack", *options)
+    assert (named.exit_code, named.stdout) == (1, "")
+    assert call("evaluate", "--recipe", call.folder / "stack.yaml", *options).exit_code == 0  # makes it again
+    assert call("results", "rm", "--yes", file.parent, *options).exit_code == 0
+    assert {row["recipe"] for row in json.loads(call("results", "list", "--json", *options).stdout)} == {
+        "stack",
+        "average",
+    }
 
 
 def test_what_differs_is_told_before_which_number_is_higher(call):

@@ -114,7 +114,7 @@ def find_block(features: Path, name: str) -> StoredBlock:
     if found:
         msg = f"{name!r} means {len(found)} blocks: {', '.join(block.name for block in found)}. Give more digits."
         raise UnknownNameError(msg)
-    raise UnknownNameError(unknown("block", name, [block.name for block in known]))
+    raise UnknownNameError(unknown("block", name, [block.name for block in known], listed_by="tb cache list"))
 
 
 def verify(block: StoredBlock) -> list[str]:

@@ -3,6 +3,7 @@
 0 done, 1 an error that the user can mend, 2 usage, 130 interrupted, 143 terminated.
 """
 
+import errno
 import signal
 import sys
 import warnings
@@ -32,6 +33,13 @@ class Boundary(click.Group):
             return super().invoke(ctx)
         except TransferbenchError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as problem:
+            # EPIPE is click's: whoever read stdout has gone. Without a number it is no answer of the system.
+            if problem.errno in {None, errno.EPIPE}:
+                raise
+            where = f": {problem.filename}" if problem.filename is not None else ""
+            msg = f"the system says: {problem.strerror}{where}.\n  Nothing that was finished is lost."
+            raise click.ClickException(msg) from problem
         except KeyboardInterrupt:
             click.echo(f"\nInterrupted. {_KEPT}", err=True)
             ctx.exit(INTERRUPTED)

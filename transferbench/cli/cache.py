@@ -114,6 +114,8 @@ def prune_blocks(dataset: str | None, net: str | None, yes: bool, home: Path, as
 
     blocks, grams = pipeline.prunable(Home.at(home), dataset, net), stored_grams(Home.at(home).grams)
     _print_blocks(blocks, as_json=as_json)
+    if not blocks and (dataset or net):
+        click.echo(f"no block is of {' and '.join(filter(None, (dataset, net)))}; see: tb cache list", err=True)
     what = f"{len(blocks)} blocks" + (f" and {len(grams)} Gram matrices" if grams else "")
     if yes:
         freed = pipeline.prune(blocks) + pipeline.prune_grams(grams)

@@ -73,7 +73,8 @@ def check_recipes(path: Path | None, as_json: bool) -> None:
     found = check_files(path)
     rows = [[name, "ok" if problem is None else problem] for name, problem in found.items()]
     good = [row for row in rows if row[1] == "ok"]
-    print_table(("recipe", "verdict"), rows if as_json else good, as_json=as_json)
+    if as_json or good:
+        print_table(("recipe", "verdict"), rows if as_json else good, as_json=as_json)
     problems = [problem for problem in found.values() if problem is not None]
     if problems:
         raise click.ClickException("\n".join(problems))

@@ -2,11 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from transferbench.cli.options import home_option, json_option
 from transferbench.cli.terminal import print_json, print_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @click.group()
@@ -18,11 +22,13 @@ def results() -> None:
 @click.option("--recipe", metavar="NAME", help="Only of this recipe.")
 @click.option("--dataset", metavar="NAME", help="Only on this dataset.")
 @click.option("--net", metavar="NAME", help="Only with this net.")
-@click.option("--since", metavar="DAY", help="Only of this day and later, as 2026-01-31.")
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only of this day and later, as 2026-01-31."
+)
 @home_option
 @json_option
 def list_stored(
-    recipe: str | None, dataset: str | None, net: str | None, since: str | None, home: Path, as_json: bool
+    recipe: str | None, dataset: str | None, net: str | None, since: "datetime | None", home: Path, as_json: bool
 ) -> None:
     """List results, oldest first.
 
@@ -35,7 +41,10 @@ def list_stored(
     from transferbench.pipeline.table import shown
     from transferbench.reporting.tables import percent
 
-    found = stored(Home.at(home), recipe=recipe, dataset=dataset, net=net, since=since)
+    day = None if since is None else since.strftime("%Y-%m-%d")
+    found = stored(Home.at(home), recipe=recipe, dataset=dataset, net=net, since=day)
+    if not found:
+        click.echo("no result fits; tb results list shows all, tb run makes one", err=True)
     rows = [
         [
             one.result.created,

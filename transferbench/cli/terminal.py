@@ -27,7 +27,7 @@ def print_json(value: Any) -> None:
 
 def print_text(text: str) -> None:
     """Print paragraphs and tables to stdout: fitted to a terminal, as they are where something else reads them."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():  # None where a shell closed it
         from transferbench.reporting.tables import fitted
 
         text = fitted(text, shutil.get_terminal_size().columns)

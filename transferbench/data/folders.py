@@ -83,13 +83,35 @@ def survey_own_folder(name: str, folder: Path) -> Survey:
         If the folder is not there, has fewer than two classes, or too few images of one.
     """
     if not folder.is_dir():
-        msg = f"{folder}: there is no such folder; write imagefolder:PATH with a folder that holds one folder per class"
+        what = "is a file; a table is csv:PATH" if folder.is_file() else "there is no such folder"
+        msg = f"{folder}: {what}; write imagefolder:PATH with a folder that holds one folder per class"
         raise DatasetError(msg)
     notes = Notes(folder)
     by_part = _own_parts(folder, notes)
+    _require_utf8(folder, by_part)
+    _require_right_level(folder, by_part)
     classes = {part: [image.class_name for image in images.values()] for part, images in by_part.items()}
     record = own_record(name, "own_folder", classes, f"folder {folder}")
     return _survey(record, f"own folder {folder}", by_part, notes)
+
+
+def _require_utf8(folder: Path, by_part: dict[str, Images]) -> None:
+    """Ids go into hashes and documents, which are UTF-8; other names would be other names on another machine."""
+    names = [str(folder), *(image_id for images in by_part.values() for image_id in images)]
+    odd = [name for name in names if not name.isascii() and name.encode(errors="replace").decode() != name]
+    if odd:
+        msg = f"{str(folder)!a}: {len(odd):,} name(s) are not UTF-8, the first is {odd[0]!a}; rename them"
+        raise DatasetError(msg)
+
+
+def _require_right_level(folder: Path, by_part: dict[str, Images]) -> None:
+    """Refuse a folder whose only folder holds the class folders: that one was meant."""
+    inner = {image_id.split("/")[0] for image_id in by_part.get(ALL, {})}
+    deeper = {image_id.split("/")[1] for image_id in by_part.get(ALL, {}) if image_id.count("/") > 1}
+    if len(inner) == 1 and len(deeper) > 1:
+        within = folder / inner.pop()
+        msg = f"{folder}: holds one folder, and the class folders are in that one.\n  Write imagefolder:{within}"
+        raise DatasetError(msg)
 
 
 def _own_parts(folder: Path, notes: Notes) -> dict[str, Images]:

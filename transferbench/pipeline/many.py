@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transferbench.data import Dataset
-from transferbench.errors import WeightsError
+from transferbench.errors import UnknownNameError, WeightsError
 from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
+from transferbench.lookup import unknown
 from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions
@@ -73,9 +74,18 @@ def recipes_on(dataset: str) -> list[str]:
     Returns
     -------
     list of str
-        Sorted names.
+        Sorted names; at least one.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dataset, or no recipe of it.
     """
-    return [name for name in shipped(Recipe) if load_recipe(name, Recipe).dataset == dataset]
+    by_name = {name: load_recipe(name, Recipe).dataset for name in shipped(Recipe)}
+    found = [name for name, on in by_name.items() if on == dataset]
+    if not found:
+        raise UnknownNameError(unknown("dataset with shipped recipes", dataset, set(by_name.values())))
+    return found
 
 
 def evaluate_many(

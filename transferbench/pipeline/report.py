@@ -12,7 +12,7 @@ from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.forms import OVERVIEWS
 from transferbench.reporting.overview import Reported
 from transferbench.reporting.report import markdown_report, per_class_text, text_report, write_markdown
-from transferbench.reporting.result import Result, find_result, list_results, load_result
+from transferbench.reporting.result import Result, find_result, list_results, load_result, readable
 from transferbench.reporting.results_page import write_page
 
 PAGE_FILE = "report.html"
@@ -139,7 +139,7 @@ def reports(home: Home, names: Sequence[str], *, data: DataOptions = WHOLE, imag
     if names:
         folders = list(dict.fromkeys(find_result(home.results, name) for name in names))
     else:
-        newest = {folder.parent.name: folder for folder in list_results(home.results)}
+        newest = {folder.parent.name: folder for folder, _ in readable(list_results(home.results))}
         folders = list(newest.values()) or [find_result(home.results, None)]  # none: says how to make one
     return _reports(home, folders, data, images=images)
 

@@ -10,7 +10,7 @@ from transferbench.errors import ResultError
 from transferbench.evaluation.statistics import Paired, compare, holm, same_images
 from transferbench.home import Home
 from transferbench.pipeline.statistics import measure_of, tests_of
-from transferbench.reporting.result import RESULT_FILE, Result, find_result, list_results, load_result
+from transferbench.reporting.result import RESULT_FILE, Result, find_result, list_results, load_result, readable
 from transferbench.reporting.test_scores import load_test_scores
 
 
@@ -81,7 +81,7 @@ def stored(
     list of Stored
         Oldest first.
     """
-    found = (Stored(folder, load_result(folder)) for folder in list_results(home.results))
+    found = (Stored(folder, result) for folder, result in readable(list_results(home.results)))
     return [
         one
         for one in found

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from transferbench.documents import sentences
 from transferbench.errors import DocumentError
 from transferbench.lookup import unknown
 from transferbench.pipeline.weights import weights_choice
@@ -87,7 +88,7 @@ def _applied(base: dict[str, Any], settings: Settings) -> Recipe:
     try:
         return Recipe.model_validate_json(json.dumps(plain))
     except ValidationError as problem:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors())
+        told = "; ".join(sentences(problem, Recipe))
         msg = f"--set {' '.join('='.join(pair) for pair in settings)} makes no valid recipe: {told}"
         raise DocumentError(msg) from problem
 

@@ -99,6 +99,9 @@ def find(name: str, home: Home) -> Path:
     if name in KNOWN:
         msg = f"the weights {name} ({KNOWN[name].label}) are not in {home.weights}.\n  Run: tb weights fetch {name}"
         raise WeightsError(msg)
+    if Path(name).is_file():
+        msg = f"{name}: is no weights file of ours.\n  Import it: tb weights import {name} --format FORMAT --net NET"
+        raise WeightsError(msg)
     raise UnknownNameError(unknown("weights", name, {*KNOWN, *here}))
 
 

@@ -59,12 +59,13 @@ def find(name: str, kind: type[R]) -> Path:
     if _is_path(name):
         path = Path(name).expanduser()
         if not path.is_file():
-            msg = f"{path}: there is no such file; shipped recipes are listed by `tb recipes list`"
+            what = "is a folder; name a YAML file in it" if path.is_dir() else "there is no such file"
+            msg = f"{path}: {what}; shipped recipes are listed by `tb recipes list`"
             raise DocumentError(msg)
         return path
     known = shipped(kind)
     if name not in known:
-        raise UnknownNameError(unknown(_KINDS[kind][0], name, known))
+        raise UnknownNameError(unknown(_KINDS[kind][0], name, known, listed_by="tb recipes list"))
     return known[name]
 
 
@@ -93,7 +94,7 @@ def find_any(name: str) -> Path:
         return known[name]
     if _is_path(name):
         return find(name, Recipe)
-    raise UnknownNameError(unknown("recipe", name, known))
+    raise UnknownNameError(unknown("recipe", name, known, listed_by="tb recipes list"))
 
 
 def load(name: str, kind: type[R]) -> R:

@@ -1,7 +1,9 @@
 """A result as a value and as a folder: written once, whole, and never changed."""
 
+import glob
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -190,8 +192,32 @@ def load_result(folder: Path) -> Result:
         raise ResultError(msg) from problem
     except ValidationError as problem:
         first = problem.errors()[0]
-        msg = f"{path}: is damaged or of another version: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        where = ".".join(map(str, first["loc"]))
+        msg = (
+            f"{path}: is damaged or of another version: {f'{where}: ' * bool(where)}{first['msg']}\n"
+            f"  It can be deleted, and be made again: tb results rm {folder}"
+        )
         raise ResultError(msg) from problem
+
+
+def readable(folders: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
+    """Read stored results, and warn of those that cannot be.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        As `list_results` returned them.
+
+    Yields
+    ------
+    tuple of Path and Result
+        The same folders, without damaged ones.
+    """
+    for folder in folders:
+        try:
+            yield folder, load_result(folder)
+        except ResultError as problem:
+            warnings.warn(f"left out: {problem}", stacklevel=2)
 
 
 def find_equal(results: Path, recipe_name: str | None, inputs_sha256: str) -> Path | None:
@@ -214,9 +240,9 @@ def find_equal(results: Path, recipe_name: str | None, inputs_sha256: str) -> Pa
     for folder in reversed(list_results(results, recipe_name)):
         if not folder.name.endswith(inputs_sha256[:_HASH_DIGITS]):
             continue
-        result = load_result(folder)
-        if result.inputs_sha256 == inputs_sha256 and result.test_scores_sha256 is not None:
-            return folder
+        for _, result in readable([folder]):
+            if result.inputs_sha256 == inputs_sha256 and result.test_scores_sha256 is not None:
+                return folder
     return None
 
 
@@ -236,7 +262,7 @@ def list_results(results: Path, recipe_name: str | None = None) -> list[Path]:
         Oldest first.
     """
     # Names tell the second; of results of one second the file's own time tells the order.
-    files = results.glob(f"{recipe_name or '*'}/*/{RESULT_FILE}")
+    files = results.glob(f"{'*' if recipe_name is None else glob.escape(recipe_name)}/*/{RESULT_FILE}")
     ordered = sorted(files, key=lambda file: (file.parent.name.partition("-")[0], file.stat().st_mtime_ns))
     return [file.parent for file in ordered]
 
