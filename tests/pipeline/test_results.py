@@ -56,6 +56,7 @@ def test_results_are_found_by_recipe_dataset_net_and_date(call):
     assert "95% interval" in call("results", "show", "stack").stdout
 
 
+@pytest.mark.filterwarnings("always")
 def test_a_damaged_result_is_told_and_hides_no_other(call, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(call.folder / "home", home)
