@@ -35,9 +35,9 @@ from transferbench.extraction.prefetch import prefetching
 from transferbench.home import Home
 from transferbench.nets.modules import VGG
 from transferbench.pipeline.engines import EngineOptions, open_engine
-from transferbench.pipeline.extract import parts_of_options
 from transferbench.pipeline.plan import Part
 from transferbench.pipeline.shards import ShardImages, compute, n_workers
+from transferbench.pipeline.wanted import parts_of_options
 from transferbench.types.net import NetSpec
 from transferbench.types.scales import Scales
 

@@ -197,8 +197,14 @@ def test_pretraining_prints_where_the_weights_are(tb):
     named = tb(
         "extract", "--dataset", "digits", "--net", "A", "--weights", weights, "--scales", "64", "--no-flip", "--json"
     )
-    assert named.json() == extracted.json()
+    (row,), (again,) = extracted.json(), named.json()
+    assert [row[key] for key in ("features", "short_side", "images", "block")] == list(again.values())[:4]
     assert "reused: " in named.err
+    # Where the time went: nowhere in what was there already.
+    assert row["net"] > 0
+    assert row["seconds"] == pytest.approx(row["net"] + row["waiting_for_images"] + row["waiting_for_disk"], abs=2e-3)
+    assert {key: again[key] for key in list(row)[4:]} == dict.fromkeys(list(row)[4:], 0.0)
+    assert "time by scale: " in extracted.err
     refused = tb("extract", "--dataset", "digits", "--net", "B", "--weights", weights, "--scales", "64")
     assert refused.code == 1
     assert "holds net A at width 0.125, crop 64; net B is asked for" in refused.err

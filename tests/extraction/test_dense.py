@@ -26,12 +26,20 @@ class Sums:
     """An engine whose descriptors can be worked out by hand: sums of the left and of the right half."""
 
     device = "cpu"
+    band_pixels = None
 
     def __init__(self, batch_pixels=BATCH_PIXELS):
         self.calls = []
         self.batch_pixels = batch_pixels
 
-    def describe(self, images):
+    def start(self, images, *, flip=False):
+        return None
+
+    def narrower(self, height, width):
+        return False
+
+    def describe(self, images, *, flip=False):
+        images = np.concatenate([images, images[:, :, ::-1]]) if flip else images
         self.calls.append(images.shape)
         half = images.shape[2] // 2
         return np.stack([images[:, :, :half].sum((1, 2, 3)), images[:, :, -half:].sum((1, 2, 3))], axis=1).astype(
@@ -98,11 +106,12 @@ class Small(Sums):
         super().__init__()
         self.room_px = room_px
 
-    def describe(self, images):
-        self.calls.append(images.shape)
-        if images.shape[0] * images.shape[1] * images.shape[2] > self.room_px:
+    def describe(self, images, *, flip=False):
+        count = len(images) * (2 if flip else 1)
+        self.calls.append((count, *images.shape[1:]))
+        if count * images.shape[1] * images.shape[2] > self.room_px:
             raise MemoryError
-        return Sums().describe(images)
+        return Sums().describe(images, flip=flip)
 
 
 def test_a_batch_that_does_not_fit_is_halved_for_good_and_gives_the_same_numbers():
@@ -111,7 +120,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_gives_the_same_numbers
     rows = described(engine, images, flip=True, warn=warnings.append)
     assert np.array_equal(rows, described(Sums(), images, flip=True))
     assert warnings == ["out of memory with 18 images of 6 x 4 px at a time; going on with batches of 216 px"]
-    assert engine.calls == [(18, 4, 6, 3), (9, 4, 6, 3), (9, 4, 6, 3)]
+    assert engine.calls == [(18, 4, 6, 3), (8, 4, 6, 3), (8, 4, 6, 3), (2, 4, 6, 3)]
     again = described(engine, images, flip=True, warn=warnings.append)
     assert np.array_equal(rows, again)
     assert len(warnings) == 1
@@ -127,3 +136,85 @@ def test_an_image_and_its_mirror_image_go_apart_where_both_are_too_much():
 def test_an_image_for_which_there_is_no_memory_at_all_is_a_clear_error():
     with pytest.raises(DeviceError, match="an image of 6 x 4 px does not fit into the memory of cpu"):
         described(Small(room_px=20), [np.zeros((4, 6, 3), dtype=np.uint8)], flip=False)
+
+
+class Ahead(Small):
+    """Works on while the next batch is prepared, as a GPU does; notes when it begins and when it is waited for."""
+
+    def start(self, images, *, flip=False):
+        rows = self.describe(images, flip=flip)
+        number = sum(kind == "begun" for kind, _ in self.order)
+        self.order.append(("begun", number))
+
+        def wait():
+            self.order.append(("waited for", number))
+            if number in self.late:
+                raise MemoryError
+            return rows
+
+        return wait
+
+    def __init__(self, room_px, late=()):
+        super().__init__(room_px)
+        self.order, self.late = [], late
+
+
+def different(count):
+    random = np.random.default_rng(count)
+    return [random.integers(0, 256, (4, 6 + k, 3), dtype=np.uint8) for k in range(count)]
+
+
+def test_a_batch_is_begun_before_the_one_before_it_is_waited_for_and_rows_keep_their_order():
+    images, told = different(3), []
+    engine = Ahead(room_px=10**6)
+    rows = described(engine, images, flip=True, done=told.append)
+    assert np.array_equal(rows, described(Sums(), images, flip=True))
+    assert engine.order == [
+        ("begun", 0),
+        ("begun", 1),
+        ("waited for", 0),
+        ("begun", 2),
+        ("waited for", 1),
+        ("waited for", 2),
+    ]
+    assert told == [1, 1, 1]
+
+
+def test_memory_that_ends_at_the_beginning_of_a_batch_or_while_it_is_waited_for_halves_it_and_keeps_the_numbers():
+    images = [image for image in different(3) for _ in range(4)]
+    for engine in (Ahead(room_px=6 * 4 * 8), Ahead(room_px=10**6, late=(1,))):
+        warnings = []
+        rows = described(engine, images, flip=True, warn=warnings.append)
+        assert np.array_equal(rows, described(Sums(), images, flip=True))
+        assert warnings
+        assert "out of memory with 8 images" in warnings[0]
+
+
+class Banded(Small):
+    """Takes an image of any size in bands, as long as these fit."""
+
+    band_pixels = 1000
+
+    def narrower(self, height, width):
+        if self.band_pixels <= 30:
+            return False
+        self.band_pixels = min(self.band_pixels, height * width) // 2
+        return True
+
+    def describe(self, images, *, flip=False):
+        if min(images.shape[1] * images.shape[2], self.band_pixels) > self.room_px:
+            raise MemoryError
+        return Sums().describe(images, flip=flip)
+
+
+def test_one_image_that_does_not_fit_goes_in_narrower_bands():
+    images, warnings = [np.random.default_rng(4).integers(0, 256, (4, 90, 3), dtype=np.uint8)], []
+    engine = Banded(room_px=100)
+    assert np.array_equal(described(engine, images, flip=False, warn=warnings.append), Sums().describe(images[0][None]))
+    assert engine.band_pixels == 90
+    assert [line.partition("; ")[2] for line in warnings] == [
+        "going on with bands of 180 px",
+        "going on with bands of 90 px",
+    ]
+    with pytest.raises(DeviceError, match="an image of 90 x 4 px does not fit into the memory of cpu"):
+        described(Banded(room_px=10), images, flip=False, warn=warnings.append)

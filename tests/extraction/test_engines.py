@@ -10,6 +10,7 @@ from transferbench.extraction.torch_engine import TorchEngine
 from transferbench.nets.inputs import DenseBackbone
 from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.plain import plain_trunk
+from transferbench.pipeline.engines import steps_of
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
 
@@ -28,7 +29,10 @@ def net_of(name, crop=64, **options):
 
 def engines_of(net, layer="fc7+relu"):
     backbone = DenseBackbone(net, Preprocessing(), layer=layer)
-    return TorchEngine(backbone, "cpu"), NcnnEngine(backbone.inputs, plain_trunk(net), backbone.head)
+    return (
+        TorchEngine(backbone, "cpu", steps=steps_of(backbone)),
+        NcnnEngine(backbone.inputs, plain_trunk(net), backbone.head, backbone.margin_px),
+    )
 
 
 def least_cosine(a, b):

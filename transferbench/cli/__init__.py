@@ -9,6 +9,7 @@ from transferbench import __version__
 from transferbench.cli.boundary import Boundary
 from transferbench.cli.cache import cache
 from transferbench.cli.datasets import datasets
+from transferbench.cli.doctor import doctor
 from transferbench.cli.evaluate import evaluate
 from transferbench.cli.extract import extract
 from transferbench.cli.nets import nets
@@ -56,6 +57,7 @@ _COMMANDS = (
     weights,
     runs,
     cache,
+    doctor,
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -17,7 +17,7 @@ from transferbench.cli.options import (
     recipe_option,
 )
 from transferbench.cli.plan import print_extraction
-from transferbench.cli.terminal import is_first_process, print_table, progress
+from transferbench.cli.terminal import is_first_process, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from transferbench.types.scales import Scales
@@ -108,6 +108,7 @@ def extract(
         raise click.UsageError(msg)
     from transferbench.home import Home
     from transferbench.pipeline import extract as pipeline
+    from transferbench.pipeline import wanted
     from transferbench.pipeline.awaited import choose_or_await, random_or_await
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
@@ -118,12 +119,12 @@ def extract(
     find, drawn = (choose_or_await, random_or_await) if dry_run else (choose, draw)
     data = DataOptions(data_dir, limit, bars)
     if dataset is None:
-        opened, parts = pipeline.parts_of_recipe(str(recipe), place, data, floors, find=find, drawn=drawn)
+        opened, parts = wanted.parts_of_recipe(str(recipe), place, data, floors, find=find, drawn=drawn)
     elif scales is None:
         msg = "--dataset needs --scales, for instance --scales 256..768"
         raise click.UsageError(msg)
     else:
-        opened, parts = pipeline.parts_of_options(
+        opened, parts = wanted.parts_of_options(
             dataset, net, weights, scales,
             flip=flip, home=place, layer=layer, regions=region.split(","), data=data, find=find,
         )  # fmt: skip
@@ -132,13 +133,20 @@ def extract(
         probed = ProbeOptions(device=device, engine=how)
         print_extraction(extraction_outlook(parts, opened, place, probed), as_json=as_json)
         return
-    pipeline.extract(parts, opened, device=device, progress=bars, engine=how, on_bad_image=on_bad_image)
+    done = pipeline.extract(parts, opened, device=device, progress=bars, engine=how, on_bad_image=on_bad_image)
+    head = ("features", "short side", "images", "seconds", "block")
     rows = [
-        [part.name, block.spec.short_side_px, len(block.ids), str(block.folder)]
+        (part.name, block.spec.short_side_px, len(block.ids), f"{done.time_of(block).seconds:,.1f}", str(block.folder))
         for part in parts
         for block in part.blocks
     ]
-    if is_first_process():
-        print_table(
-            ("features", "short side", "images", "block"), rows, right=("short side", "images"), as_json=as_json
+    if not is_first_process():
+        return
+    if as_json:
+        times = [done.time_of(block).to_dict() for part in parts for block in part.blocks]
+        keys = ("features", "short_side", "images", "block")
+        print_json(
+            [dict(zip(keys, (*row[:3], row[4]), strict=True)) | time for row, time in zip(rows, times, strict=True)]
         )
+    else:
+        print_table(head, rows, right=head[1:4], as_json=False)

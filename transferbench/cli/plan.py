@@ -83,7 +83,7 @@ def plan(
     from transferbench.pipeline.awaited import choose_or_await
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
-    from transferbench.pipeline.extract import parts_of_options
+    from transferbench.pipeline.wanted import parts_of_options
     from transferbench.reporting.outlook import recipe_text
 
     place, data = Home.at(home), DataOptions(data_dir, limit, progress())

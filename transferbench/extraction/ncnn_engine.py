@@ -15,12 +15,18 @@ import torch
 from torch import Tensor
 
 from transferbench.errors import DeviceError
+from transferbench.extraction.bands import Steps, in_bands, narrowest
+from transferbench.extraction.engine import BYTES_BESIDE
 from transferbench.extraction.memory import fitting, free_bytes
 from transferbench.layers import Convolution, MaxPooling, PlainLayer, ResponseNormalisation
 from transferbench.types.arrays import Float32, UInt8
 
 BATCH_PIXELS = 1 << 22
 """The trunk takes one image after another; a batch is its images' bytes, and the small maps that fc6 takes at once."""
+BAND_PIXELS = 1 << 21
+"""Of an image, or of a band of it, in the trunk: 1448 x 1448 px."""
+_BYTES_PER_BAND_PIXEL = 1600
+"""Measured for net D: input and output of a layer of 64 channels, and both as Winograd's algorithm has them."""
 
 _MAGIC = "7767517"
 _RAW_FLOAT32 = struct.pack("<i", 0)
@@ -50,6 +56,8 @@ class NcnnEngine:
         The trunk.
     head : callable
         Maps the trunk's output (N, C, h, w) to descriptors (N, D).
+    margin_px : int
+        What a cell of the trunk's output sees beyond its own 32 x 32 px.
 
     Raises
     ------
@@ -62,27 +70,35 @@ class NcnnEngine:
     device = "cpu"
 
     def __init__(
-        self, inputs: Callable[[Tensor], Tensor], layers: Sequence[PlainLayer], head: Callable[[Tensor], Tensor]
+        self,
+        inputs: Callable[[Tensor], Tensor],
+        layers: Sequence[PlainLayer],
+        head: Callable[[Tensor], Tensor],
+        margin_px: int,
     ) -> None:
-        self._inputs = inputs
-        self._head = head
-        self._trunk = _Trunk(layers)
-        # One image is in the trunk at a time; a pixel of the others takes its bytes and a 1/32 x 1/32 share of a map.
-        self.bytes_per_pixel = 16
-        self.batch_pixels = fitting(BATCH_PIXELS, self.bytes_per_pixel, free_bytes("cpu"))
+        trunk = _Trunk(layers)
+        self._steps = Steps(lambda image: trunk(inputs(image)), head, margin_px)
+        # One image is in the trunk at a time.
+        self.bytes_per_pixel = BYTES_BESIDE
+        self.bytes_per_band_pixel = _BYTES_PER_BAND_PIXEL
+        free = free_bytes("cpu")
+        self.batch_pixels = fitting(BATCH_PIXELS, self.bytes_per_pixel, free)
+        self.band_pixels: int | None = fitting(BAND_PIXELS, self.bytes_per_band_pixel, free)
 
-    def describe(self, images: UInt8) -> Float32:
+    def describe(self, images: UInt8, *, flip: bool = False) -> Float32:
         """Describe a batch.
 
         Parameters
         ----------
         images : ndarray of shape (N, H, W, 3), uint8
             RGB.
+        flip : bool
+            Whether to describe the mirror images, too.
 
         Returns
         -------
-        ndarray of shape (N, D), float32
-            One row per image.
+        ndarray of shape (N, D) or (2 N, D), float32
+            One row per image, then one per mirror image.
 
         Raises
         ------
@@ -90,13 +106,25 @@ class NcnnEngine:
             If an image does not fit.
         """
         with torch.inference_mode():
-            maps = np.stack([self._trunk(self._planes(image)) for image in images])
-            rows: Float32 = self._head(torch.from_numpy(maps)).numpy()
+            whole = torch.split(torch.from_numpy(np.ascontiguousarray(images)), 1)
+            maps = [self._maps(image) for image in whole]
+            maps += [self._maps(image.flip(2)) for image in whole] if flip else []
+            rows: Float32 = self._steps.head(torch.cat(maps)).numpy()
         return np.ascontiguousarray(rows, dtype=np.float32)
 
-    def _planes(self, image: UInt8) -> Float32:
-        planes: Float32 = self._inputs(torch.from_numpy(np.ascontiguousarray(image))[None])[0].contiguous().numpy()
-        return planes
+    def start(self, images: UInt8, *, flip: bool = False) -> None:
+        """Begin nothing: the caller's core is one of those that compute."""
+
+    def narrower(self, height: int, width: int) -> bool:
+        """Halve the bands; see `Engine.narrower`."""
+        if self.band_pixels is None or self.band_pixels <= narrowest(height, width, self._steps.margin_px):
+            return False
+        self.band_pixels = min(self.band_pixels, height * width) // 2
+        return True
+
+    def _maps(self, image: Tensor) -> Tensor:
+        steps = self._steps
+        return in_bands(steps.trunk, image, most_pixels=self.band_pixels or BAND_PIXELS, margin_px=steps.margin_px)
 
 
 class _Trunk:
@@ -122,15 +150,16 @@ class _Trunk:
             msg = "ncnn cannot make this net; use --engine torch"
             raise DeviceError(msg)
 
-    def __call__(self, planes: Float32) -> Float32:
-        """Map (3, H, W) to (C, h, w)."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map an image (1, 3, H, W) to (1, C, h, w)."""
+        planes: Float32 = images[0].contiguous().numpy()
         extractor = self._net.create_extractor()
         extractor.input("images", self._ncnn.Mat(planes))
         failed, maps = extractor.extract(self._output)
         if failed:  # for a net that was made, memory is what can be missing
             msg = f"ncnn has no memory for an image of {planes.shape[2]} x {planes.shape[1]} px"
             raise MemoryError(msg)
-        return np.array(maps)
+        return torch.from_numpy(np.array(maps))[None]
 
 
 def _lines(layers: Sequence[PlainLayer]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from transferbench.nets.modules import VGG
 from transferbench.nets.winograd import TAPS, WindowProducts
 
 WINDOWS_BYTES = 1 << 28
-"""Of copied windows at a time. fc6 reads its 411 MB of weights once for each."""
+"""Of copied windows at a time: 2,675 positions of net D. fc6 reads its 411 MB of weights once for each."""
 
 
 class Head(nn.Module):
@@ -48,16 +48,31 @@ class Head(nn.Module):
         if not self.layers:
             return maps.mean(dim=(2, 3), dtype=torch.float32)
         n_windows = (maps.shape[2] - self._side + 1) * (maps.shape[3] - self._side + 1)
-        bytes_per_image = n_windows * maps.shape[1] * self._side**2 * maps.element_size()
-        n_images = max(1, WINDOWS_BYTES // bytes_per_image)
-        return torch.cat([self._describe(part) for part in torch.split(maps, n_images)])
+        most = max(1, WINDOWS_BYTES // (maps.shape[1] * self._side**2 * maps.element_size()))
+        if n_windows > most:
+            return torch.cat([self._in_strips(part, most) for part in torch.split(maps, 1)])
+        parts = torch.split(maps, most // n_windows)
+        return torch.cat([self._rows(part).mean(dim=1, dtype=torch.float32) for part in parts])
 
-    def _describe(self, maps: Tensor) -> Tensor:
+    def _in_strips(self, maps: Tensor, most: int) -> Tensor:
+        """Average over strips of positions of one map, across its longer side, of `most` positions where that goes."""
+        axis = 2 if maps.shape[2] > maps.shape[3] else 3
+        beside = self._side - 1
+        n_long, n_short = maps.shape[axis] - beside, maps.shape[5 - axis] - beside
+        step = max(1, most // n_short)
+        sums = [
+            self._rows(maps.narrow(axis, start, min(step, n_long - start) + beside)).sum(dim=1, dtype=torch.float32)
+            for start in range(0, n_long, step)
+        ]
+        return torch.stack(sums).sum(dim=0) / (n_long * n_short)
+
+    def _rows(self, maps: Tensor) -> Tensor:
+        """Apply the layers at all positions: (N, C, h, w) to (N, positions, D)."""
         first, *others = self.layers
         rows = F.relu(self._fc6(maps, first))
         for layer in others:
             rows = F.relu(F.linear(rows, layer.get_parameter("weight").flatten(start_dim=1), _bias(layer)))
-        return rows.view(len(maps), -1, rows.shape[1]).mean(dim=1, dtype=torch.float32)
+        return rows.view(len(maps), -1, rows.shape[1])
 
     def _fc6(self, maps: Tensor, layer: nn.Module) -> Tensor:
         """Apply fc6 at all positions: (N, C, h, w) to (N positions, K)."""

@@ -121,13 +121,31 @@ class DenseBackbone(nn.Module):
         self.eval()
 
     @property
+    def margin_px(self) -> int:
+        """How far a cell of the trunk's map sees beyond its own pixels; known of the nets of Table 1."""
+        return vgg.margin_px(self._table_1().spec)
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """Apply the convolutional blocks of a net of Table 1; `head` does the rest.
+
+        Parameters
+        ----------
+        images : Tensor of shape (N, H, W, 3), uint8
+            RGB.
+
+        Returns
+        -------
+        Tensor of shape (N, C, h, w)
+            The last pooling's output.
+        """
+        return self._table_1().trunk(self.inputs(images))
+
+    @property
     def n_dimensions(self) -> int:
         """Length of a descriptor of a net of Table 1; another net's is known when it has described something."""
-        if isinstance(self.net, PooledNet):
-            msg = "only the nets of Table 1 know their length beforehand"
-            raise TypeError(msg)
-        fc6, fc7, _ = vgg.fully_connected(self.net.spec)
-        last = vgg.blocks(self.net.spec)[-1][-1]
+        spec = self._table_1().spec
+        fc6, fc7, _ = vgg.fully_connected(spec)
+        last = vgg.blocks(spec)[-1][-1]
         return {"fc7+relu": fc7, "fc6+relu": fc6, "pool5": last}[self._layer].outputs
 
     def forward(self, images: Tensor) -> Tensor:
@@ -148,6 +166,12 @@ class DenseBackbone(nn.Module):
             return self.net.describe(given)
         descriptors: Tensor = self.head(self.net.trunk(given))
         return descriptors
+
+    def _table_1(self) -> VGG:
+        if not isinstance(self.net, VGG):
+            msg = "only the nets of Table 1 know that beforehand"
+            raise TypeError(msg)
+        return self.net
 
 
 class PixelBackbone(nn.Module):

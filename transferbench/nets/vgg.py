@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transferbench.types.net import NetSpec
+from transferbench.types.net import N_POOLINGS, NetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,25 @@ def weight_layers(spec: NetSpec) -> tuple[Layer, ...]:
         11 for net A ... 19 for net E.
     """
     return (*(layer for block in blocks(spec) for layer in block), *fully_connected(spec))
+
+
+def margin_px(spec: NetSpec) -> int:
+    """Tell how far a cell of the last pooling's map sees beyond its own pixels.
+
+    Parameters
+    ----------
+    spec : NetSpec
+        The net.
+
+    Returns
+    -------
+    int
+        On every side, in px of the image, rounded up to whole cells; 96 for net D, 128 for net E.
+    """
+    cell = 1 << N_POOLINGS
+    # A convolution of side k in block b looks (k - 1) / 2 of its own pixels further, each of them 2^b px.
+    seen = sum((layer.kernel // 2) << number for number, block in enumerate(blocks(spec)) for layer in block)
+    return -(-seen // cell) * cell
 
 
 def n_parameters(spec: NetSpec) -> int:

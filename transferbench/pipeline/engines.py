@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from transferbench.errors import DeviceError
+from transferbench.nets import vgg
 from transferbench.pipeline.plan import Part
 
 if TYPE_CHECKING:
+    from transferbench.extraction.bands import Steps
     from transferbench.extraction.engine import Engine
     from transferbench.nets.backbones import PooledNet
+    from transferbench.nets.inputs import DenseBackbone
     from transferbench.nets.modules import VGG
 
 EngineName = Literal["auto", "torch", "ncnn"]
@@ -35,6 +38,8 @@ class EngineOptions:
 
 
 AUTO = EngineOptions()
+WORTH_NCNN_CHANNELS = 8
+"""Of the first convolution. ncnn computes groups of channels at once; slimmer nets are faster in torch."""
 
 
 def open_engine(part: Part, device: str, options: EngineOptions = AUTO) -> "Engine":
@@ -77,8 +82,30 @@ def open_engine(part: Part, device: str, options: EngineOptions = AUTO) -> "Engi
     name = _engine_for(net, chosen, options)
     backbone = DenseBackbone(net, weights.header.preprocessing, layer=part.blocks[0].spec.layer)
     if name == "ncnn" and isinstance(net, VGG):
-        return NcnnEngine(backbone.inputs, plain_trunk(net), backbone.head)
-    return TorchEngine(backbone, chosen, _precision_for(chosen, options), compiled=options.compiled)
+        return NcnnEngine(backbone.inputs, plain_trunk(net), backbone.head, backbone.margin_px)
+    precision = precision_for(chosen, options)
+    return TorchEngine(backbone, chosen, precision, steps=steps_of(backbone), compiled=options.compiled)
+
+
+def steps_of(backbone: "DenseBackbone") -> "Steps | None":
+    """Divide a net for images that are too large to go through it at once.
+
+    Parameters
+    ----------
+    backbone : DenseBackbone
+        Any.
+
+    Returns
+    -------
+    Steps or None
+        None for nets that are not of Table 1: nothing is known of what they see.
+    """
+    from transferbench.extraction.bands import Steps
+    from transferbench.nets.modules import VGG
+
+    if not isinstance(backbone.net, VGG):
+        return None
+    return Steps(backbone.trunk, backbone.head, backbone.margin_px)
 
 
 def described(engine: "Engine") -> str:
@@ -153,7 +180,10 @@ def _engine_for(net: "VGG | PooledNet", device: str, options: EngineOptions) -> 
     if not isinstance(net, VGG):
         reasons = ["knows the nets of Table 1 alone", *reasons]
     _refuse(options, reasons)
-    return "torch" if options.engine == "torch" or reasons else "ncnn"
+    if options.engine == "torch" or reasons:
+        return "torch"
+    slim = isinstance(net, VGG) and vgg.blocks(net.spec)[0][0].outputs < WORTH_NCNN_CHANNELS
+    return "torch" if options.engine == "auto" and slim else "ncnn"
 
 
 def _refuse(options: EngineOptions, reasons: list[str]) -> None:
@@ -162,10 +192,28 @@ def _refuse(options: EngineOptions, reasons: list[str]) -> None:
         raise DeviceError(msg)
 
 
-def _precision_for(device: str, options: EngineOptions) -> str:
+def precision_for(device: str, options: EngineOptions) -> str:
+    """Choose how precise products are.
+
+    Parameters
+    ----------
+    device : str
+        As `choose_device` returns it.
+    options : EngineOptions
+        What was asked for.
+
+    Returns
+    -------
+    str
+        ``float32``, ``bfloat16`` or ``float16``.
+    """
     if options.precision != "auto":
         return options.precision
     import torch
 
-    # float16 ends at 65,504, which activations of nets on 0-255 can come near; it has to be asked for.
-    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    if not device.startswith("cuda"):
+        return "float32"
+    # float16 ends at 65,504, which activations of nets on 0-255 can come near; it has to be asked for. GPUs before
+    # compute capability 8 have no bfloat16 but emulate it, slower than float32.
+    with torch.cuda.device(device):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

@@ -75,7 +75,7 @@ def evaluate_recipe(
         If descriptors are missing (the message gives the command that makes them) or damaged.
     """
     name = name_of(asked)
-    with timed(f"evaluate {name}") as stage:
+    with timed(Stage(f"evaluate {name}")) as stage:
         layout = variants(recipe, dataset, home)
         _require(asked, layout, options)
         dataset = _without_skipped(layout, dataset, progress)

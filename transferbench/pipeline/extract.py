@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferbench import environment
@@ -12,27 +13,20 @@ from transferbench.cache.block import Block
 from transferbench.data import Dataset
 from transferbench.data.pictures import Pictures
 from transferbench.data.survey import some
-from transferbench.errors import DatasetError, UnknownNameError, WeightsError
+from transferbench.errors import DatasetError
 from transferbench.home import Home
-from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
-from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, described, open_engine
-from transferbench.pipeline.floors import with_floors
-from transferbench.pipeline.forecast import outlines
+from transferbench.pipeline.forecast import Outline, outlines
 from transferbench.pipeline.meter import Meter
-from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, variants
+from transferbench.pipeline.plan import Part, all_parts, variants
 from transferbench.pipeline.probe import try_out
-from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers
+from transferbench.pipeline.shards import OnBadImage, ShardImages, compute, n_workers, refuse_too_large
+from transferbench.pipeline.spent import NOTHING, ScaleTime, Spent, in_words
 from transferbench.pipeline.stage import Stage, timed
-from transferbench.pipeline.weights import choose, draw, weights_choice
 from transferbench.pipeline.weights_store import describe
 from transferbench.progress import Progress, Task
-from transferbench.recipe.files import load
-from transferbench.recipe.names import TABLE_1
 from transferbench.recipe.transfer import Recipe
 from transferbench.reporting.outlook import duration
-from transferbench.types.regions import Region
-from transferbench.types.scales import Scales
 
 if TYPE_CHECKING:
     from transferbench.extraction.engine import Engine
@@ -45,6 +39,34 @@ WORTH_AN_ESTIMATE = 100
 """Descriptors; fewer are done before anybody reads how long they take."""
 _TRIAL_S = 0.3
 _NAMED = 5
+
+
+@dataclass(slots=True)
+class Extraction(Stage):
+    """An extraction that has ended.
+
+    Parameters
+    ----------
+    times : dict of Path to ScaleTime
+        Where this process's time went, by the folder of a block; those that were there already are not in it.
+    """
+
+    times: dict[Path, ScaleTime] = field(default_factory=dict)
+
+    def time_of(self, block: Block) -> ScaleTime:
+        """Tell where the time of a block went.
+
+        Parameters
+        ----------
+        block : Block
+            Of the extraction.
+
+        Returns
+        -------
+        ScaleTime
+            Nothing where it was there already.
+        """
+        return self.times.get(block.folder, NOTHING)
 
 
 def extract_recipe(
@@ -85,107 +107,6 @@ def extract_recipe(
     return extract(parts, dataset, device=device, progress=progress, engine=engine, on_bad_image=on_bad_image)
 
 
-def parts_of_recipe(
-    name: str,
-    home: Home,
-    data: DataOptions = WHOLE,
-    floors: str | None = None,
-    *,
-    find: Find = choose,
-    drawn: Draw = draw,
-) -> tuple[Dataset, list[Part]]:
-    """Lay out what ``tb extract --recipe`` means.
-
-    Parameters
-    ----------
-    name : str
-        A shipped recipe or a path.
-    home : Home
-        The work folder.
-    data : DataOptions
-        Where the images are, and how many are wanted.
-    floors : str, optional
-        Kinds of floors with commas between them, beside those of the recipe.
-    find, drawn : callable
-        As for `variants`.
-
-    Returns
-    -------
-    tuple of Dataset and list of Part
-        What to look at, and the nets to look with.
-    """
-    recipe = with_floors(load(name, Recipe), floors)
-    dataset = target(recipe.dataset, home, data)
-    return dataset, all_parts(variants(recipe, dataset, home, find=find, drawn=drawn))
-
-
-def parts_of_options(  # noqa: PLR0913 - one for each option of the command line
-    dataset: str,
-    net: str,
-    weights: str,
-    scales: Scales,
-    *,
-    flip: bool,
-    home: Home,
-    layer: str | None = None,
-    regions: Sequence[Region] = ("image",),
-    data: DataOptions = WHOLE,
-    find: Find = choose,
-) -> tuple[Dataset, list[Part]]:
-    """Lay out what ``tb extract --dataset`` and its options mean.
-
-    Parameters
-    ----------
-    dataset : str
-        Name of the target.
-    net : str
-        A net of Table 1 or another, or several with commas between them.
-    weights : str
-        As `weights_choice` reads it: one for all nets, or one for each with commas between them.
-    scales : Scales
-        Short sides in px.
-    flip : bool
-        Whether to average with the mirrored image.
-    home : Home
-        The work folder.
-    layer : {"fc7", "fc6", "pool5"}, optional
-        Of the nets of Table 1.
-    regions : sequence of {"image", "box"}
-        What the nets are shown.
-    data : DataOptions
-        Where the images are, and how many are wanted.
-    find : callable
-        As `choose`, which finds the weights that are there.
-
-    Returns
-    -------
-    tuple of Dataset and list of Part
-        What to look at, and the nets to look with.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such net.
-    WeightsError
-        If nets and weights differ in number, or weights are not there.
-    """
-    opened = target(dataset, home, data)
-    nets, texts = net.split(","), weights.split(",")
-    for name in nets:
-        if not is_net(name, TABLE_1):
-            raise UnknownNameError(unknown("net", name, [*net_names(TABLE_1), *(f"{s}NAME" for s in NET_SOURCES)]))
-    if len(texts) not in {1, len(nets)}:
-        msg = f"--weights names {len(texts)} for {len(nets)} nets; give one for all or one for each"
-        raise WeightsError(msg)
-    texts = texts * len(nets) if len(texts) == 1 else texts
-    chosen = [find(weights_choice(text), home, net=name) for name, text in zip(nets, texts, strict=True)]
-    return opened, [
-        part_of(each, scales, opened, home, flip=flip, layer=layer, region=region)
-        for region in regions
-        for each in chosen
-    ]
-
-
 def extract(
     parts: Iterable[Part],
     dataset: Dataset,
@@ -194,7 +115,7 @@ def extract(
     progress: Progress,
     engine: EngineOptions = AUTO,
     on_bad_image: OnBadImage = "stop",
-) -> Stage:
+) -> Extraction:
     """Extract the descriptors of nets at scales.
 
     Parameters
@@ -214,7 +135,7 @@ def extract(
 
     Returns
     -------
-    Stage
+    Extraction
         Marked as reused if nothing had to be computed.
 
     Raises
@@ -233,7 +154,7 @@ def extract(
     Any number of processes, of one torchrun or started by hand, may extract the same blocks at once: each takes the
     shards that no other is at. The rows of a shard do not depend on who computes it.
     """
-    with timed(f"extract {dataset.record.name}") as stage:
+    with timed(Extraction(f"extract {dataset.record.name}")) as stage:
         stage.reused = True
         for part in parts:
             skipped = _skipped_before(part, on_bad_image)
@@ -244,7 +165,8 @@ def extract(
                 stage.reused = False
                 if part.weights is not None and part.weights.path is not None:
                     progress.say(f"weights: {describe(part.weights.header)} ({part.weights.path})")
-                _extract_part(part, dataset, open_engine(part, device, engine), progress, on_bad_image)
+                spent = _extract_part(part, dataset, open_engine(part, device, engine), progress, on_bad_image)
+                stage.times |= {block.folder: spent.at(block.spec.short_side_px) for block in part.blocks}
     return stage
 
 
@@ -262,25 +184,35 @@ def _skipped_before(part: Part, on_bad_image: OnBadImage) -> dict[str, str]:
     return skipped
 
 
-def _extract_part(part: Part, dataset: Dataset, engine: "Engine", progress: Progress, on_bad_image: OnBadImage) -> None:
+def _extract_part(
+    part: Part, dataset: Dataset, engine: "Engine", progress: Progress, on_bad_image: OnBadImage
+) -> Spent:
     total = len(part.blocks) * len(part.blocks[0].ids)
     to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
     resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
     progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images {described(engine)}{resumed}")
     if to_do >= WORTH_AN_ESTIMATE:
-        progress.say(_estimate(part, dataset, engine))
+        (outline,) = outlines([part], dataset)
+        for block, ids in outline.to_do.items():  # hours before their turn comes
+            sizes = {i: outline.geometry.sizes[i] for i in ids if i in outline.geometry.sizes}
+            refuse_too_large(engine, sizes, block.spec.short_side_px)
+        progress.say(_estimate(outline, dataset, engine))
     with _worker(part, dataset, engine, progress, on_bad_image) as worker:
         meter = _until_complete(part, worker, progress, total, total - to_do)
     provenance = {"device": engine.device, "engine": engine.name, "precision": engine.precision}
     for block in part.blocks:
         block.finish({**environment.describe(), **provenance})
     progress.say(meter.summary(part))
+    spent = worker.spent
+    for line in in_words({b.spec.short_side_px: spent.at(b.spec.short_side_px) for b in part.blocks}, meter.seconds):
+        progress.say(f"  {line}")
+    return spent
 
 
-def _estimate(part: Part, dataset: Dataset, engine: "Engine") -> str:
+def _estimate(outline: Outline, dataset: Dataset, engine: "Engine") -> str:
     """Say how long it will take, by one picture at every scale."""
-    (outline,) = outlines([part], dataset)
-    trial = try_out(engine, outline, dataset.pictures(part.blocks[0].spec.region), most=1, enough_s=_TRIAL_S)
+    region = outline.part.blocks[0].spec.region
+    trial = try_out(engine, outline, dataset.pictures(region), most=1, enough_s=_TRIAL_S)
     if trial is None:
         return "no estimate: none of the first images can be decoded"
     seconds = sum(
@@ -334,10 +266,11 @@ class _Worker:
     prefetch: "Prefetch"
     warn: Callable[[str], None]
     on_bad_image: OnBadImage
+    spent: Spent
 
     def shard(self, index: int, blocks: list[Block], task: Task) -> None:
         """Compute and publish one shard at the scales that lack it."""
-        images = ShardImages(self.pictures, blocks[0].rows(index), self.prefetch, self.on_bad_image)
+        images = ShardImages(self.pictures, blocks[0].rows(index), self.prefetch, self.on_bad_image, self.spent)
         for image_id, reason in images.skipped.items():
             self.warn(f"skipped: {image_id}: {reason}")
         compute(self.engine, images, index, blocks, done=task.advance, warn=self.warn)
@@ -351,4 +284,5 @@ def _worker(
     from transferbench.extraction.prefetch import prefetching
 
     with prefetching(n_workers()) as prefetch, memory_kept():
-        yield _Worker(engine, dataset.pictures(part.blocks[0].spec.region), prefetch, progress.say, on_bad_image)
+        pictures = dataset.pictures(part.blocks[0].spec.region)
+        yield _Worker(engine, pictures, prefetch, progress.say, on_bad_image, Spent())

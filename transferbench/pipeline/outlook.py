@@ -184,7 +184,7 @@ def recipe_outlook(name: str, home: Home, data: DataOptions = WHOLE, how: ProbeO
     how = how or ProbeOptions()
     dataset = target(recipe.dataset, home, data)
     layout = variants(recipe, dataset, home, find=choose_or_await, drawn=random_or_await)
-    rate = _products_per_second() if how.wanted else None
+    rate = products_per_second() if how.wanted else None
     return RecipeOutlook(
         recipe=name,
         pretraining=tuple(_pretraining(recipe, home)),
@@ -319,8 +319,14 @@ def _dimensions(variant: Variant, recipe: Recipe) -> int | None:
     return total
 
 
-def _products_per_second() -> float:
-    """Measure float32 matrix products: operations per second, the best of three."""
+def products_per_second() -> float:
+    """Measure float32 matrix products.
+
+    Returns
+    -------
+    float
+        Operations per second, the best of three.
+    """
     matrix = np.random.default_rng(0).standard_normal((_SIDE, _SIDE)).astype(np.float32)
     best = 0.0
     for _ in range(3):

@@ -101,7 +101,7 @@ def pretrain(
     StorageError
         If another process trains this very run.
     """
-    with timed(f"pretrain {link.name}") as stage:
+    with timed(Stage(f"pretrain {link.name}")) as stage:
         links, runs, images = chain_runs(link, home, data, changes, progress)
         if runs[-1].finished:
             if how.fresh and not _restarted():

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(slots=True)
@@ -25,21 +26,23 @@ class Stage:
     seconds: float = 0.0
 
 
+S = TypeVar("S", bound=Stage)
+
+
 @contextmanager
-def timed(name: str) -> Iterator[Stage]:
+def timed(stage: S) -> Iterator[S]:
     """Time a step.
 
     Parameters
     ----------
-    name : str
-        Of the step.
+    stage : Stage
+        The step.
 
     Yields
     ------
     Stage
         To be marked as reused by the step itself; its seconds are set at the end.
     """
-    stage = Stage(name)
     start = time.perf_counter()
     try:
         yield stage
