@@ -80,19 +80,20 @@ class Stages:
 
 def watched() -> Stages:
     """Time the parts of an evaluation."""
-    from transferbench.evaluation.svm import descent, gram, solvers
+    from transferbench.evaluation.svm import descent, gram, scoring, solvers
     from transferbench.evaluation.svm.gram_store import GramStore
     from transferbench.pipeline import evaluate
 
     stages = Stages()
     stages.wrap(solvers, "gram_matrix", "Gram matrix, whole")
-    stages.wrap(gram, "_rows", "  reading a part's rows")
+    stages.wrap(gram, "rows_of_part", "  reading a part's rows")
     stages.wrap(gram, "_add_square", "  product, not kept")
     stages.wrap(gram, "_add_blocks", "  product, kept on disk")
     stages.wrap(GramStore, "add_to", "  matrices from the disk")
     stages.wrap(GramStore, "settle", "  waiting for the disk")
     stages.wrap(gram, "_completed", "  other half")
     stages.wrap(solvers, "sub_matrix", "cutting a split's matrix")
+    stages.wrap(solvers, "cut", "  cutting out validation images")
 
     def solving(machine: Any, C: float) -> str:
         return f"C = {C:g}" if not machine._certified else "all training images"  # noqa: SLF001
@@ -101,6 +102,7 @@ def watched() -> Stages:
     stages.wrap(solvers.DescentOnFeatures, "train", "training with the C chosen")
     stages.wrap(descent.Descent, "solve", lambda *given: "  " + solving(*given))
     stages.wrap(solvers, "scores_of_tests", "test scores")
+    stages.wrap(scoring, "_add_scores", "  of a part")
     stages.wrap(evaluate, "with_intervals", "statistics")
     stages.wrap(evaluate, "save_result", "writing the result")
     stages.wrap(evaluate, "evaluate_recipe", "all of tb evaluate")
