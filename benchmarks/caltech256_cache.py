@@ -6,6 +6,7 @@ rest of the protocol of Table 11's last row:
 
     python benchmarks/caltech256_cache.py /tmp/caltech256-shaped
     time tb evaluate --recipe /tmp/caltech256-shaped/recipe.yaml --home /tmp/caltech256-shaped --json
+    python benchmarks/protocol.py --home /tmp/caltech256-shaped
 """
 
 import argparse
@@ -58,10 +59,13 @@ def write_stubs(folder: Path, classes: tuple[str, ...]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("home", type=Path, help="work folder to write")
+    parser.add_argument("home", type=Path, nargs="?", help="work folder to write; without it nothing is done")
     parser.add_argument("--overlap", type=float, default=3.3, help="of the classes: larger is harder")
     parser.add_argument("--cs", default="[0.01, 0.1, 1.0, 10.0, 100.0]", help="values of C in the recipe")
     options = parser.parse_args()
+    if options.home is None:
+        parser.print_usage()
+        return
 
     from transferbench.data import open_dataset
     from transferbench.data.place import Place

@@ -63,6 +63,33 @@ def cores() -> int:
     Returns
     -------
     int
-        A container or ``taskset`` can allow fewer than the machine has.
+        A container or ``taskset`` can allow fewer than the machine has, and processes side by side share them.
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, allowed // _processes)
+
+
+_processes = 1
+
+
+def share_with(processes: int) -> None:
+    """Take note that this process is one of several that do the same work on this machine side by side.
+
+    Parameters
+    ----------
+    processes : int
+        How many, this one included. From now on `cores` and `memory_bytes` tell of its share.
+    """
+    global _processes  # noqa: PLW0603 - a fact about the process
+    _processes = processes
+
+
+def memory_bytes() -> int:
+    """Tell how much memory this process may plan with.
+
+    Returns
+    -------
+    int
+        The machine's, or its share of it.
+    """
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _processes

@@ -315,30 +315,80 @@ def test_test_scores_of_a_curve_are_kept_line_by_line(call):
 
 
 @pytest.fixture
-def scheduler():
-    """A Dask cluster of two processes on this machine."""
+def elsewhere(call, tmp_path):
+    """Make a work folder with the same descriptors and no results."""
+
+    def made(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        for shared in ("features", "weights"):
+            (folder / shared).symlink_to(call.folder / "home" / shared)
+        return folder
+
+    return made
+
+
+def stored_scores(home):
+    """What was stored of every experiment, but for dates and times."""
+    found = [json.loads(path.read_text()) for path in home.glob("results/*/*/result.json")]
+    kept = {one["recipe_name"]: (one["inputs_sha256"], one["test_scores_sha256"], one["scores"]) for one in found}
+    assert len(kept) == len(found)
+    return kept
+
+
+SWEEP = ("sweep", "quick.yaml", "--set", "aggregate=stack,max", "--json")
+
+
+def test_experiments_side_by_side_are_those_one_after_the_other(call, elsewhere):
+    (call.folder / "lacking.yaml").write_text(RECIPE.replace("MORE", "").replace("seed: 3", "seed: 4"))
+    one, two = elsewhere("one"), elsewhere("two")
+    recipes = ["--recipe", "quick.yaml", "--recipe", "shots.yaml", "--recipe", "lacking.yaml", "--json"]
+    for home, jobs in ((one, []), (two, ["--jobs", 2])):
+        done = call("evaluate", *recipes, "--home", home, *jobs)
+        assert done.exit_code == 1
+        assert f"tb extract --recipe {call.folder / 'lacking.yaml'}" in done.stderr
+        assert [line["name"].endswith("lacking.yaml") for line in json.loads(done.stdout)] == [False, False, True]
+        assert call(*SWEEP, "--home", home, *jobs).exit_code == 0
+    assert len(stored_scores(one)) == 3  # one combination of the sweep is the recipe itself
+    assert stored_scores(two) == stored_scores(one)
+
+
+def test_experiments_on_the_workers_of_a_scheduler_are_those_of_this_process(call, elsewhere):
     from distributed import LocalCluster
 
+    one, two = elsewhere("one"), elsewhere("two")
     options = {"dashboard_address": None, "host": "127.0.0.1", "scheduler_port": 0}
+    assert call(*SWEEP, "--home", one).exit_code == 0
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **options) as cluster:
-        yield cluster.scheduler_address
+        done = call(*SWEEP, "--home", two, "--scheduler", cluster.scheduler_address)
+    assert done.exit_code == 0
+    assert stored_scores(two) == stored_scores(one)
+    assert len(stored_scores(one)) == 2
 
 
-def test_experiments_on_the_workers_of_a_scheduler_give_the_same_results(call, scheduler, tmp_path):
-    (call.folder / "lacking.yaml").write_text(RECIPE.replace("MORE", "").replace("seed: 3", "seed: 4"))
-    recipes = ["--recipe", "quick.yaml", "--recipe", "shots.yaml"]
-    here = json.loads(call("evaluate", *recipes, "--json").stdout)
-    elsewhere = tmp_path / "home"
-    elsewhere.mkdir()
-    for name in ("features", "weights"):
-        (elsewhere / name).symlink_to(call.folder / "home" / name)
-    more = ["--recipe", "lacking.yaml", "--json", "--home", elsewhere, "--scheduler", scheduler]
-    done = call("evaluate", *recipes, *more)
-    assert done.exit_code == 1
-    assert "tb extract --recipe" in done.stderr
-    there = json.loads(done.stdout)
-    assert [line["value"] for line in there[:2]] == [line["value"] for line in here]
-    assert len(list((elsewhere / "results").glob("*/*/result.json"))) == 2
+def test_what_does_not_go_with_spreading_is_refused(call):
+    for command in (("evaluate", "--recipe", "quick.yaml"), ("sweep", "quick.yaml", "--set", "l2=block")):
+        for words, told in (
+            (("--jobs", 2, "--scheduler", "tcp://127.0.0.1:9"), "give one of them"),
+            (("--jobs", 2, "--extract"), "--extract and --jobs do not go together"),
+            (("--scheduler", "tcp://127.0.0.1:9", "--extract"), "--extract and --scheduler do not go together"),
+        ):
+            done = call(*command, *words)
+            assert done.exit_code == 2
+            assert told in done.stderr
+
+
+def test_processes_side_by_side_share_cores_and_memory(monkeypatch):
+    from transferbench import environment
+    from transferbench.evaluation.svm.choice import memory_of_machine
+
+    monkeypatch.setattr(environment, "_processes", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    whole = memory_of_machine()
+    environment.share_with(3)
+    assert (environment.cores(), memory_of_machine()) == (2, whole // 3)
+    environment.share_with(20)
+    assert environment.cores() == 1
 
 
 def test_a_scheduler_that_is_not_there_is_named(call, monkeypatch):

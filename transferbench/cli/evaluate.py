@@ -13,8 +13,9 @@ from transferbench.cli.options import (
     floor_option,
     home_option,
     json_option,
-    scheduler_option,
+    refuse_spread_extraction,
     solver_option,
+    spread_options,
 )
 from transferbench.cli.report import print_report
 from transferbench.cli.terminal import print_json, print_table, progress
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @device_option
 @engine_options
 @bad_image_option
-@scheduler_option
+@spread_options
 @home_option
 @json_option
 def evaluate(
@@ -58,6 +59,7 @@ def evaluate(
     precision: Any,
     compiled: bool,
     on_bad_image: Any,
+    jobs: int,
     scheduler: str | None,
     home: Path,
     as_json: bool,
@@ -76,9 +78,7 @@ def evaluate(
     if not recipes and dataset is None:
         msg = "give --recipe, once or several times, or --all DATASET"
         raise click.UsageError(msg)
-    if scheduler is not None and with_extraction:
-        msg = "--extract and --scheduler do not go together: extract first, by torchrun on several machines"
-        raise click.UsageError(msg)
+    spread = refuse_spread_extraction(scheduler, jobs, with_extraction=with_extraction)
     from transferbench.home import Home
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
@@ -93,11 +93,12 @@ def evaluate(
     extraction = how_to_extract(device, on_bad_image, how, wanted=with_extraction)
     names = dict.fromkeys((*recipes, *(recipes_on(dataset) if dataset is not None else ())))
     experiments = {name: with_floors(load(name, Recipe), floors) for name in names}
-    if scheduler is not None:
+    if spread:
         from transferbench.pipeline.spread import Way, evaluate_spread
 
         way = Way(data_dir=data_dir, limit=limit, solver=solver, floors=floors)
-        print_outcomes(evaluate_spread(experiments, place, scheduler, way, progress=bars), as_json=as_json)
+        outcomes = evaluate_spread(experiments, place, way, scheduler=scheduler, jobs=jobs, progress=bars)
+        print_outcomes(outcomes, as_json=as_json)
         return
     outcomes = evaluate_many(
         experiments,

@@ -156,11 +156,33 @@ def solver_option(command: F) -> F:
     )(command)
 
 
-def scheduler_option(command: F) -> F:
-    """Add ``--scheduler``."""
-    return click.option(
+def spread_options(command: F) -> F:
+    """Add ``--jobs`` and ``--scheduler``."""
+    jobs = click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Experiments side by side in N processes, which divide cores and memory among them. Worth it for many "
+        "small ones: a large one uses all cores by itself.",
+    )
+    scheduler = click.option(
         "--scheduler",
         metavar="ADDRESS",
         help="A Dask scheduler, for instance tcp://head:8786, to whose workers the experiments go one by one; they "
         "must see the work folder under the same path.",
-    )(command)
+    )
+    return jobs(scheduler(command))
+
+
+def refuse_spread_extraction(scheduler: str | None, jobs: int, *, with_extraction: bool) -> bool:
+    """Tell whether experiments are to run side by side; not so while descriptors are extracted."""
+    if scheduler is not None and jobs > 1:
+        msg = "--jobs is for this machine and --scheduler for others: give one of them"
+        raise click.UsageError(msg)
+    if with_extraction and (scheduler is not None or jobs > 1):
+        option = "--jobs" if scheduler is None else "--scheduler"
+        msg = f"--extract and {option} do not go together: extract first, by torchrun on several machines"
+        raise click.UsageError(msg)
+    return scheduler is not None or jobs > 1

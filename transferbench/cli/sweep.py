@@ -14,7 +14,9 @@ from transferbench.cli.options import (
     engine_options,
     home_option,
     json_option,
+    refuse_spread_extraction,
     solver_option,
+    spread_options,
 )
 from transferbench.cli.terminal import progress
 
@@ -36,6 +38,7 @@ from transferbench.cli.terminal import progress
 @device_option
 @engine_options
 @bad_image_option
+@spread_options
 @home_option
 @json_option
 def sweep(
@@ -50,6 +53,8 @@ def sweep(
     precision: Any,
     compiled: bool,
     on_bad_image: Any,
+    jobs: int,
+    scheduler: str | None,
     home: Path,
     as_json: bool,
 ) -> None:
@@ -63,6 +68,7 @@ def sweep(
     Example:
       tb sweep digits_stack --set aggregate=stack,average,max --set scales=64,96+128
     """
+    spread = refuse_spread_extraction(scheduler, jobs, with_extraction=with_extraction)
     from transferbench.home import Home
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
@@ -76,13 +82,21 @@ def sweep(
     how = EngineOptions(engine=engine, precision=precision, compiled=compiled)
     extraction = how_to_extract(device, on_bad_image, how, wanted=with_extraction)
     combined = combinations(load(recipe, Recipe), settings)
-    outcomes = evaluate_many(
-        {swept_name(name_of(recipe), chosen): changed for chosen, changed in combined.items()},
-        place,
-        progress=bars,
-        data=DataOptions(data_dir, limit, bars),
-        solver=solver,
-        extraction=extraction,
-        again=shlex.join(["tb", "sweep", recipe, *(f"--set={text}" for text in settings), "--extract"]),
-    )
+    experiments = {swept_name(name_of(recipe), chosen): changed for chosen, changed in combined.items()}
+    again = shlex.join(["tb", "sweep", recipe, *(f"--set={text}" for text in settings), "--extract"])
+    if spread:
+        from transferbench.pipeline.spread import Way, evaluate_spread
+
+        way = Way(data_dir=data_dir, limit=limit, solver=solver, again=again)
+        outcomes = evaluate_spread(experiments, place, way, scheduler=scheduler, jobs=jobs, progress=bars)
+    else:
+        outcomes = evaluate_many(
+            experiments,
+            place,
+            progress=bars,
+            data=DataOptions(data_dir, limit, bars),
+            solver=solver,
+            extraction=extraction,
+            again=again,
+        )
     print_outcomes(outcomes, as_json=as_json, name="combination")

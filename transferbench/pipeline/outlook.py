@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from transferbench.cache.store import stored_blocks
 from transferbench.data import Dataset
 from transferbench.evaluation.aggregate import AGGREGATORS
+from transferbench.evaluation.svm import costs
 from transferbench.evaluation.svm.choice import choose as choose_way
+from transferbench.evaluation.svm.choice import memory_of_machine
 from transferbench.home import Home
 from transferbench.nets.costs import descriptor_dimensions
 from transferbench.pipeline.awaited import AwaitedWeights, choose_or_await, random_or_await
@@ -27,7 +29,6 @@ from transferbench.recipe.nets import RunWeights
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.recipe.transfer import Recipe
 
-_PATH_PRODUCTS = 200
 _SIDE = 1536
 
 
@@ -113,9 +114,12 @@ class SvmOutlook:
     reason : str
         Why.
     memory_bytes : int or None
-        Of the Gram matrices; None by rows.
+        The most that evaluating takes, Python included; None where the length of a row is not known.
     seconds : float or None
-        Roughly, by this machine's rate of matrix products; None without a probe.
+        Roughly, by this machine's rate of matrix products and with no Gram matrix kept from before; None without a
+        probe.
+    where : dict of str to float, or None
+        The same by step: ``gram``, ``choosing`` (C), ``training``, ``testing``.
     """
 
     variant: str
@@ -129,6 +133,7 @@ class SvmOutlook:
     reason: str
     memory_bytes: int | None
     seconds: float | None
+    where: dict[str, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +280,8 @@ def _pretraining(recipe: Recipe, home: Home) -> list[str]:
 def _svm(variant: Variant, recipe: Recipe, dataset: Dataset, rate: float | None) -> SvmOutlook:
     splits, n_classes = dataset.splits(), len(dataset.labels.classes)
     n_images = max(len(split.train) for split in splits)
-    everyone = len({i for split in splits for i in split.train})
-    dimensions = _dimensions(variant, recipe)
+    lengths = _lengths(variant, recipe)
+    dimensions = None if lengths is None else sum(lengths)
     outlook = SvmOutlook(
         variant=variant.name,
         images=n_images,
@@ -289,24 +294,26 @@ def _svm(variant: Variant, recipe: Recipe, dataset: Dataset, rate: float | None)
         reason="the length of a row is not known before",
         memory_bytes=None,
         seconds=None,
+        where=None,
     )
-    if dimensions is None:
+    if lengths is None or dimensions is None:
         return outlook
     choice = choose_way(n_images, dimensions, n_classes)
-    by_gram = choice.way == "gram"
-    per_split = 2 * n_images * n_classes * _PATH_PRODUCTS * (n_images if by_gram else 2 * dimensions)
-    products = len(splits) * per_split + (everyone**2 * dimensions if by_gram else 0)
+    shape = costs.Shape.of(splits, len(dataset.ids), lengths, n_classes, len(recipe.svm.C))
+    where = None if rate is None else costs.seconds(shape, choice.way, rate)
     return replace(
         outlook,
         solver=choice.way,
         reason=choice.reason,
-        memory_bytes=4 * (everyone**2 + (n_images**2 if len(splits) > 1 else 0)) if by_gram else None,
-        seconds=None if rate is None else products / rate,
+        memory_bytes=costs.memory_bytes(shape, choice.way, memory_of_machine()),
+        seconds=None if where is None else where.total,
+        where=None if where is None else asdict(where),
     )
 
 
-def _dimensions(variant: Variant, recipe: Recipe) -> int | None:
-    total = 0
+def _lengths(variant: Variant, recipe: Recipe) -> list[int] | None:
+    """Tell how long the parts of a row are; None where a net's descriptors are not known before."""
+    found = []
     for part in variant.parts:
         spec = part.blocks[0].spec
         if part.weights is None:
@@ -315,8 +322,8 @@ def _dimensions(variant: Variant, recipe: Recipe) -> int | None:
             length = descriptor_dimensions(spec.net, spec.layer)
         else:
             return None
-        total += length * (len(part.blocks) if AGGREGATORS[recipe.aggregate.kind] is None else 1)
-    return total
+        found += [length] * (len(part.blocks) if AGGREGATORS[recipe.aggregate.kind] is None else 1)
+    return found
 
 
 def products_per_second() -> float:

@@ -1,4 +1,8 @@
-"""Experiments spread over the workers of a Dask scheduler, through joblib; every worker sees the same work folder."""
+"""Experiments side by side, through joblib: in processes of this machine, or on the workers of a Dask scheduler.
+
+Whole experiments are what is spread. The splits of one share the Gram matrix of all their images, and every product
+with it uses all cores, so on one machine there is nothing to gain from splits in processes of their own.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transferbench.environment import cores, share_with
 from transferbench.errors import TransferbenchError
 from transferbench.home import Home
 from transferbench.pipeline.datasets import DataOptions
@@ -28,9 +33,15 @@ class Way:
 
 
 def evaluate_spread(
-    experiments: Mapping[str, Recipe], home: Home, scheduler: str, way: Way, *, progress: Progress
+    experiments: Mapping[str, Recipe],
+    home: Home,
+    way: Way,
+    *,
+    scheduler: str | None = None,
+    jobs: int = 1,
+    progress: Progress,
 ) -> list[Outcome]:
-    """Evaluate several recipes, each on one worker; one that lacks weights or descriptors does not stop the others.
+    """Evaluate several recipes side by side; one that lacks weights or descriptors does not stop the others.
 
     Parameters
     ----------
@@ -38,12 +49,14 @@ def evaluate_spread(
         By name, as the user wrote it.
     home : Home
         The work folder, under the same path on every worker: results and kept Gram matrices go there.
-    scheduler : str
-        Its address, for instance ``tcp://head:8786``.
     way : Way
         How.
+    scheduler : str, optional
+        A Dask scheduler's address, for instance ``tcp://head:8786``: each recipe goes to one of its workers.
+    jobs : int
+        Without a scheduler: processes on this machine, which divide its cores and its memory among them.
     progress : Progress
-        Told when all are done.
+        Told when one is done.
 
     Returns
     -------
@@ -57,16 +70,20 @@ def evaluate_spread(
     """
     from joblib import Parallel, delayed, parallel_config
 
-    with _connected(scheduler), parallel_config(backend="dask"), progress.task("evaluating", len(experiments)) as task:
+    processes = 1 if scheduler is not None else max(1, min(jobs, len(experiments)))
+    local: dict[str, Any] = {"n_jobs": processes, "inner_max_num_threads": max(1, cores() // processes)}
+    spread = parallel_config(backend="loky", **local) if scheduler is None else parallel_config(backend="dask")
+    with _connected(scheduler), spread, progress.task("evaluating", len(experiments)) as task:
         outcomes: list[Outcome] = []
-        work = (delayed(_evaluate)(name, recipe, home, way) for name, recipe in experiments.items())
+        work = (delayed(_evaluate)(name, recipe, home, way, processes) for name, recipe in experiments.items())
         for outcome in Parallel(return_as="generator")(work):
             outcomes.append(outcome)
             task.advance(note=outcome.name)
     return outcomes
 
 
-def _evaluate(name: str, recipe: Recipe, home: Home, way: Way) -> Outcome:
+def _evaluate(name: str, recipe: Recipe, home: Home, way: Way, processes: int) -> Outcome:
+    share_with(processes)
     (outcome,) = evaluate_many(
         {name: recipe},
         home,
@@ -80,7 +97,10 @@ def _evaluate(name: str, recipe: Recipe, home: Home, way: Way) -> Outcome:
 
 
 @contextmanager
-def _connected(scheduler: str) -> Iterator[None]:
+def _connected(scheduler: str | None) -> Iterator[None]:
+    if scheduler is None:
+        yield
+        return
     try:
         from distributed import Client
     except ModuleNotFoundError as problem:

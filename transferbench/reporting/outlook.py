@@ -7,6 +7,7 @@ from transferbench.reporting.tables import text_table
 
 _HEAD = ("features", "short side", "images", "to do", "state", "GMACs", "MB", "time")
 _MINUTE, _HOUR = 60, 3600
+_STEPS = {"gram": "Gram matrix", "choosing": "choosing C", "training": "training", "testing": "test scores"}
 
 
 def duration(seconds: float | None) -> str:
@@ -106,14 +107,20 @@ def recipe_text(outlook: Mapping[str, Any]) -> str:
     lines += ["", extraction_text(outlook["extraction"]), ""]
     for svm in outlook["svms"]:
         size = "?" if svm["dimensions"] is None else f"{svm['dimensions']:,}"
-        memory = f"{_bytes(svm['memory_bytes'])}, " if svm["memory_bytes"] is not None else ""
+        memory = f"at most about {_bytes(svm['memory_bytes'])} of memory, " if svm["memory_bytes"] is not None else ""
         lines.append(
             f"SVMs of {svm['variant']}: {svm['fits']:,} fits ({svm['classes']} classes, {svm['splits']} splits, "
             f"{svm['tried']} values of C and all training images), {svm['images']:,} x {size}; "
             f"{memory}{'time not known' if svm['seconds'] is None else 'roughly ' + duration(svm['seconds'])}"
+            f"{_steps(svm['where'])}"
         )
         lines.append(f"  solver {svm['solver'] or '?'}: {svm['reason']}")
     return "\n".join(lines)
+
+
+def _steps(where: Mapping[str, float] | None) -> str:
+    long = {step: seconds for step, seconds in (where or {}).items() if seconds >= 1}
+    return f" ({', '.join(f'{_STEPS[step]} {duration(seconds)}' for step, seconds in long.items())})" if long else ""
 
 
 def _bytes(n: int) -> str:

@@ -1,8 +1,9 @@
 """Which way to take for a problem of some shape, and why."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
+
+from transferbench import environment
 
 Way = Literal["gram", "rows"]
 
@@ -70,11 +71,11 @@ def choose(n: int, dimensions: int, n_classes: int, *, memory_bytes: int | None 
 
 
 def memory_of_machine() -> int:
-    """Ask for the physical memory.
+    """Ask for the physical memory, or this process's share of it.
 
     Returns
     -------
     int
         In bytes.
     """
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return environment.memory_bytes()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.svm.choice import Way, choose, memory_of_machine
+from transferbench.evaluation.svm.costs import ROWS_IN_MEMORY_PART
 from transferbench.evaluation.svm.descent import PATH_TOLERANCES, TOLERANCES, Descent, warn_of_gaps
 from transferbench.evaluation.svm.gram import cut, gram_matrix, sub_matrix, working_type
 from transferbench.evaluation.svm.gram_store import GramStore
@@ -24,7 +25,6 @@ from transferbench.types.split import Split
 
 _BIAS = 1.0
 _SEED = 2015
-_ROWS_IN_MEMORY_PART = 0.3
 _GRAMS_IN_MEMORY_PART = 0.5
 
 
@@ -231,7 +231,7 @@ class DescentOnFeatures:
         mine = set(self._splits[split].train)
         ids = tuple(i for i in self._features.ids if i in mine)
         blocks = _blocks_of(self._features, mine)
-        if 4 * len(ids) * self._features.dimensions <= _ROWS_IN_MEMORY_PART * memory_of_machine():
+        if 4 * len(ids) * self._features.dimensions <= ROWS_IN_MEMORY_PART * memory_of_machine():
             kept, start = np.empty((len(ids), self._features.dimensions), np.float32), 0
             for block in blocks():
                 kept[start : start + len(block)] = block
