@@ -109,7 +109,8 @@ def _connected(scheduler: str | None) -> Iterator[None]:
     try:
         client: Any = Client(scheduler, timeout=_CONNECT_TIMEOUT_S)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as problem:
-        msg = f"no Dask scheduler answers at {scheduler}: {problem}\n  Start one: dask scheduler; dask worker ADDRESS"
+        start = "dask scheduler; on each machine: dask worker ADDRESS --nthreads 1 --no-nanny"
+        msg = f"no Dask scheduler answers at {scheduler}: {problem}\n  Start one: {start}"
         raise TransferbenchError(msg) from problem
     with client:
         yield
