@@ -71,10 +71,11 @@ def evaluate_spread(
     from joblib import Parallel, delayed, parallel_config
 
     processes = 1 if scheduler is not None else max(1, min(jobs, len(experiments)))
-    local: dict[str, Any] = {"n_jobs": processes, "inner_max_num_threads": max(1, cores() // processes)}
-    spread = parallel_config(backend="loky", **local) if scheduler is None else parallel_config(backend="dask")
-    with _connected(scheduler), spread, progress.task("evaluating", len(experiments)) as task:
-        outcomes: list[Outcome] = []
+    threads = max(1, cores() // processes)
+    local = {"backend": "loky", "n_jobs": processes, "inner_max_num_threads": threads}
+    config: dict[str, Any] = local if scheduler is None else {"backend": "dask"}
+    outcomes: list[Outcome] = []
+    with _connected(scheduler), progress.task("evaluating", len(experiments)) as task, parallel_config(**config):
         work = (delayed(_evaluate)(name, recipe, home, way, processes) for name, recipe in experiments.items())
         for outcome in Parallel(return_as="generator")(work):
             outcomes.append(outcome)
