@@ -48,7 +48,24 @@ class Shape:
 
     @classmethod
     def of(cls, splits: Sequence[Split], images: int, parts: Sequence[int], classes: int, tried: int) -> "Shape":
-        """Count what splits hold; see the parameters of the class."""
+        """Count what splits hold.
+
+        Parameters
+        ----------
+        splits : sequence of Split
+            Of the protocol; those without validation images do not choose C.
+        images : int
+            In the cache.
+        parts : sequence of int
+            Lengths of what is put side by side.
+        classes, tried : int
+            How many classes and values of C.
+
+        Returns
+        -------
+        Shape
+            Images that several splits train on are counted once in `everyone`.
+        """
         return cls(
             images=images,
             everyone=len({i for split in splits for i in split.train}),
@@ -84,7 +101,7 @@ class Seconds:
 
     @property
     def total(self) -> float:
-        """All together."""
+        """Sum of all steps."""
         return self.gram + self.choosing + self.training + self.testing
 
 
