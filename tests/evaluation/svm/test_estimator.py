@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -59,6 +60,31 @@ def test_digits_are_classified_as_by_LinearSVC():
     theirs = reference(rows[train], bundle.target[train], 1.0, "squared_hinge")
     assert (ours.predict(rows[test]) == theirs.predict(rows[test])).mean() >= 0.999
     assert ours.score(rows[test], bundle.target[test]) > 0.9
+
+
+@pytest.mark.parametrize("C", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("kind", ["plain", "duplicated rows", "duplicated columns", "one positive"])
+def test_digits_agree_with_the_primal_solver_of_LIBLINEAR(C, kind):
+    """LIBLINEAR's trust-region Newton method is another algorithm than its dual one, and exact at every C."""
+    bundle = load_digits()
+    rows = (bundle.data / np.linalg.norm(bundle.data, axis=1, keepdims=True)).astype(np.float32)
+    train, test, labels = np.arange(0, 1797, 4), np.arange(1, 1797, 2), bundle.target
+    if kind == "duplicated rows":
+        train = np.concatenate([train, train[::2]])
+    elif kind == "duplicated columns":
+        rows = np.concatenate([rows, rows], axis=1)
+    elif kind == "one positive":
+        train = train[(labels[train] != 3) | (np.arange(len(train)) == np.flatnonzero(labels[train] == 3)[0])]
+    ours = LinearSVM(C=C).fit(rows[train], labels[train])
+    theirs = LinearSVC(C=C, dual=False, tol=1e-10, max_iter=100_000).fit(rows[train].astype(np.float64), labels[train])
+    for k in range(10):
+        signs = np.where(labels[train] == k, 1, -1)
+        mine = objective(rows[train], signs, ours.coef_[k], ours.intercept_[k], C, "squared_hinge")
+        other = objective(rows[train], signs, theirs.coef_[k], theirs.intercept_[k], C, "squared_hinge")
+        assert mine <= other * (1 + 1e-6)
+    assert (ours.predict(rows[test]) == theirs.predict(rows[test])).mean() >= 0.999
+    recalls = [balanced_accuracy_score(labels[test], machine.predict(rows[test])) for machine in (ours, theirs)]
+    assert abs(recalls[0] - recalls[1]) <= 2e-4
 
 
 @pytest.mark.parametrize("C", [1e-8, 1e-4, 1e4, 1e8])
