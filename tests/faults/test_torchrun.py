@@ -16,6 +16,8 @@ from tests.training.tree import write_tree
 from transferbench.nets.weights import load_weights
 
 TOP = Path(__file__).resolve().parents[2]
+LONG = os.environ.get("TB_FAULTS") == "long"
+KILLS, EPOCHS = (20, 100) if LONG else (3, 8)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +46,12 @@ def assert_same_bits(home, other):
 
 
 def test_killed_at_random_steps_it_ends_with_the_bits_of_a_run_that_nobody_disturbed(tree, tmp_path, capfd):
-    assert commands(2, arguments(tree, tmp_path / "whole", epochs=8, workers=0)) == [0, 0]
+    assert commands(2, arguments(tree, tmp_path / "whole", epochs=EPOCHS, workers=0)) == [0, 0]
     told = capfd.readouterr()
     assert "Warning" not in told.err
     assert told.out.count('"weights"') == 1  # one process speaks for both
-    again = arguments(tree, tmp_path / "parts", epochs=8, workers=1)
-    for death in plan(8, 3):
+    again = arguments(tree, tmp_path / "parts", epochs=EPOCHS, workers=1)
+    for death in plan(8, KILLS):
         codes = commands(2, again, die_by, death)
         assert -signal.SIGKILL in codes
         assert set(codes) <= {-signal.SIGKILL, 1}  # the other finds nobody to talk to, and says so
@@ -68,26 +70,27 @@ def test_one_two_and_four_processes_end_with_the_same_weights_up_to_rounding(tre
         assert all(torch.allclose(found[0][name], other[name], rtol=0, atol=1e-5) for name in other)
 
 
-@pytest.mark.skipif(os.environ.get("TB_FAULTS") != "long", reason="a minute or two: make test-faults")
+@pytest.mark.skipif(not LONG, reason="a minute or two: make test-faults")
 def test_torchrun_starts_killed_processes_twenty_times_and_the_bits_are_the_same(tree, tmp_path):
     n, starts = 20, tmp_path / "starts"
     starts.mkdir()
     assert commands(2, arguments(tree, tmp_path / "whole", epochs=100, workers=0)) == [0, 0]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--max-restarts", str(n), str(Path(__file__).with_name("killed.py")), str(n), str(starts)]
+    # A few more than are needed: processes that did not find each other in time are started again, too.
+    command += ["--max-restarts", str(n + 5), str(Path(__file__).with_name("killed.py")), str(n), str(starts)]
     done = subprocess.run(
         command + arguments(tree, tmp_path / "parts", epochs=100, workers=1),
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TOP)},
         cwd=tmp_path, text=True, capture_output=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(list(starts.glob("*"))) == n + 1  # every planned death came before the end
+    assert len(list(starts.glob("*"))) > n  # every planned death came before the end
     assert len(re.findall(r"resuming after (?:step \d+ of )?epoch", done.stderr)) >= n // 2
     assert done.stdout.count('"weights"') == 1  # one process speaks for both
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.skipif(os.environ.get("TB_FAULTS") != "long", reason="a compiler takes a minute: make test-faults")
+@pytest.mark.skipif(not LONG, reason="a compiler takes a minute: make test-faults")
 def test_a_compiled_net_ends_with_the_same_weights_up_to_rounding_and_goes_on_uncompiled(tree, tmp_path):
     plain = arguments(tree, tmp_path / "plain", epochs=2, workers=0)
     half = [*arguments(tree, tmp_path / "half", epochs=2, workers=0)]
