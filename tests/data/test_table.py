@@ -82,3 +82,10 @@ def test_a_table_that_is_not_text_is_refused(tmp_path, photo):
     path.write_bytes(photo(1))
     with pytest.raises(DatasetError, match="cannot be read as a CSV file"):
         opened(path)
+
+
+def test_a_folder_and_a_missing_file_are_no_tables(tmp_path):
+    with pytest.raises(DatasetError, match=r"is a folder, no table; write csv:FILE for a table"):
+        open_dataset(f"csv:{tmp_path}", Place(folder=tmp_path))
+    with pytest.raises(DatasetError, match=r"cannot be read: No such file or directory; write csv:FILE"):
+        open_dataset(f"csv:{tmp_path / 'none.csv'}", Place(folder=tmp_path))

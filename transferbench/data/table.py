@@ -88,11 +88,12 @@ def _read(table: Path) -> tuple[list[_Row], bool]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        if table.is_dir():
-            msg = f"{table}: is a folder, no table; of class folders write imagefolder:{table}"
-        else:
-            msg = f"{table}: cannot be read as a CSV file in UTF-8: {problem}. Save it anew as CSV with that encoding."
+    except OSError as problem:
+        what = "is a folder, no table" if table.is_dir() else f"cannot be read: {problem.strerror}"
+        msg = f"{table}: {what}; write csv:FILE for a table, imagefolder:PATH for class folders"
+        raise DatasetError(msg) from problem
+    except (UnicodeDecodeError, csv.Error) as problem:
+        msg = f"{table}: cannot be read as a CSV file in UTF-8: {problem}. Save it anew as CSV with that encoding."
         raise DatasetError(msg) from problem
     head = tuple(cell.strip() for cell in lines[0]) if lines else ()
     if head not in _HEADS:
