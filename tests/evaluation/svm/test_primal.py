@@ -99,6 +99,25 @@ def test_a_start_from_other_coefficients_ends_at_the_same_optimum():
     np.testing.assert_allclose(cold.scores[2], machine.decision_function(rows), atol=1e-4)
 
 
+def test_gaps_are_those_of_the_formula_also_after_somebody_changed_the_coefficients():
+    rows, signs = problem()
+    extended = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype(np.float64)
+    loss = np.array([[1.0, 2.0], [0.5, 1.0], [1.0, 1.0], [3.0, 0.2]])
+    b, f = np.zeros(signs.shape), np.zeros(signs.shape)
+    newton = PrimalNewton(operator_of(rows), signs, b, f)
+    for seed in range(2):
+        b[:] = 0.01 * np.random.default_rng(seed).standard_normal(b.shape)
+        f[:] = b @ extended @ extended.T
+        newton.forget(np.arange(4))
+        gaps, stays = newton.step(np.arange(4), Costs.of("squared_hinge", 1.0, loss), 1.0, np.inf)
+        assert stays.all()
+        weights, violation = b @ extended, np.maximum(0, 1 - signs * f)
+        per_image = np.where(signs > 0, loss[:, 1:], loss[:, :1])
+        primal_value = 0.5 * (weights**2).sum(axis=1) + (per_image * violation**2).sum(axis=1)
+        lacking = weights - (2 * per_image * signs * violation) @ extended
+        np.testing.assert_allclose(gaps, 0.5 * (lacking**2).sum(axis=1) / primal_value, rtol=1e-9)
+
+
 def test_stopping_early_leaves_a_gap_that_is_told():
     rows, signs = problem()
     descent = Descent(operator_of(rows), signs, "squared_hinge", tolerance=1e-12, max_rounds=1)
