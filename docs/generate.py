@@ -1,6 +1,7 @@
 """Write the documents that follow from the code, or with --check compare them: `make docs`, `make check`."""
 
 import argparse
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,23 @@ def _claim(recipe: Recipe) -> str:
     return f"{percent(row.value, row.spread)} ({row.source})"
 
 
-DOCUMENTS = {"docs/cli-reference.md": cli_reference, "recipes/README.md": recipes_readme}
+def modules() -> str:
+    """List every module with the first line of its docstring, folder by folder."""
+    head = (
+        "# Modules\n\nWritten by `make docs` from the first lines of the docstrings; `make check` compares it.\n"
+        "How they belong together: [architecture.md](architecture.md)."
+    )
+    folders: dict[Path, list[list[str]]] = {}
+    for path in sorted((TOP / "transferbench").rglob("*.py")):
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        folders.setdefault(path.parent, []).append([f"`{path.name}`", about.partition("\n")[0].replace("|", "\\|")])
+    parts = [head]
+    for folder, rows in sorted(folders.items()):
+        parts += [f"## {folder.relative_to(TOP)}/", markdown_table(("module", "what it knows"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+DOCUMENTS = {"docs/cli-reference.md": cli_reference, "docs/modules.md": modules, "recipes/README.md": recipes_readme}
 
 
 def main() -> None:
