@@ -144,3 +144,31 @@ def test_block_size_does_not_matter_to_the_optimum(monkeypatch):
     np.testing.assert_allclose(
         *(objectives(d.scores, d.coefficients, signs, costs("hinge", 1.0, 4))[0] for d in (small, whole)), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_path_in_step_without_exact_sums_is_at_the_optimum_of_every_C(dtype):
+    _, signs, gram = problem(dtype=dtype)
+    operator = GramOperator(gram)
+    operator.direct_up_to = 0
+    descent = Descent(operator, signs, "squared_hinge", tolerance=1e-4, certified=False)
+    for C in (0.01, 0.03, 0.1, 1.0):
+        descent.solve(C)
+        best = Descent(GramOperator(gram.astype(np.float64)), signs, "squared_hinge", tolerance=1e-9)
+        best.solve(C)
+        mine, lowest = (
+            objectives(d.scores, d.coefficients, signs, costs("squared_hinge", C, 4))[0] for d in (descent, best)
+        )
+        assert (descent.gaps <= 1e-4).all()
+        assert (mine <= lowest * (1 + 1.1e-4)).all()
+        np.testing.assert_allclose(descent.scores, descent.coefficients @ gram, atol=1e-2)
+
+
+def test_a_start_takes_over_only_coefficients_with_the_signs_of_the_problem():
+    _, signs, gram = problem()
+    masked = signs.copy()
+    masked[:, ::3] = 0
+    descent = Descent(GramOperator(gram), masked, "squared_hinge")
+    descent.start_from(np.where(np.arange(400) % 2, signs, -signs).astype(np.float64))
+    np.testing.assert_array_equal(descent.coefficients, np.where(np.arange(400) % 2, masked, 0))
+    np.testing.assert_allclose(descent.scores, descent.coefficients @ gram, atol=1e-9)
