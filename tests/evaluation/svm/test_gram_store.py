@@ -57,7 +57,7 @@ def test_another_stack_of_the_same_blocks_reads_none_of_them(tmp_path, readers, 
     assert readings(readers) == [before[0] + 1, before[1] + 1, before[2]]
 
 
-@pytest.mark.parametrize("change", ["ids", "order", "norm", "aggregate", "key", "version", "type"])
+@pytest.mark.parametrize("change", ["ids", "order", "images", "norm", "aggregate", "key", "version", "type"])
 def test_whatever_decides_a_matrix_makes_it_another_one(tmp_path, readers, nets, monkeypatch, change):
     folder = tmp_path / "grams"
     chosen = nets[1][10:200]
@@ -67,6 +67,10 @@ def test_whatever_decides_a_matrix_makes_it_another_one(tmp_path, readers, nets,
         chosen = nets[1][11:201]
     elif change == "order":
         chosen = chosen[::-1]
+    elif change == "images":  # the rows of the same blocks are those of others
+        for reader in readers:
+            reader.source = dataclasses.replace(reader.source, ids=reader.source.ids[::-1])
+        features = features_of(readers, "average")
     elif change == "norm":
         features = features_of(readers, "average", "none")
     elif change == "aggregate":
