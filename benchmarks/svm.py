@@ -142,7 +142,7 @@ def ours(options: argparse.Namespace) -> dict:
     found["gram_seconds"] = time.perf_counter() - begin
     found["gram_seconds_at_sgemm_rate"] = options.n**2 * options.d / rate
     start = time.perf_counter()
-    by_C = prepared.path(0, targets(split.fit), values_of_C(options.cs))
+    by_C = list(prepared.path(0, targets(split.fit), values_of_C(options.cs)))
     found["path_seconds"] = time.perf_counter() - start
     kept = {C: prepared._found[0, C] for C in values_of_C(options.cs)}  # noqa: SLF001
     truth = np.array([numbers[i] for i in split.validation])

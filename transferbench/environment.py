@@ -8,7 +8,9 @@ from pathlib import Path
 
 import transferbench
 
-_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "h5py", "pillow", "safetensors", "ncnn")
+_PACKAGES = (
+    "torch", "torchvision", "numpy", "scipy", "scikit-learn", "numba", "h5py", "pillow", "safetensors", "ncnn"
+)  # fmt: skip
 
 
 def describe() -> dict[str, str]:

@@ -83,14 +83,36 @@ class Piece:
     machine: Mapping[str, NDArray[Any]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Begun:
+    """A split whose C is being chosen.
+
+    Parameters
+    ----------
+    validation : dict of float to float
+        Metric on the validation part, for every C so far.
+    path : mapping of str to ndarray
+        As `Prepared.path_state` gave it after the last of them.
+    """
+
+    validation: dict[float, float]
+    path: Mapping[str, NDArray[Any]]
+
+
 class Pieces(Protocol):
-    """Where finished splits are kept while an evaluation goes on."""
+    """Where finished splits, and values of C of the split that is being done, are kept while an evaluation goes on."""
 
     def get(self, split: int) -> Piece | None:
         """Return a split that was finished before, by its position; None if it was not."""
 
     def put(self, split: int, piece: Piece) -> None:
-        """Keep a split that is finished."""
+        """Keep a split that is finished; what was begun of it is of no use any more."""
+
+    def get_begun(self, split: int) -> Begun | None:
+        """Return how far a split has come; None if nothing of it was kept."""
+
+    def put_begun(self, split: int, begun: Begun) -> None:
+        """Keep how far a split has come, if that is worth its time. The arrays change when the split goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,16 +189,8 @@ def evaluate(
     prepared = solver.prepare(features, splits)
     chosen: list[tuple[float, dict[float, float]]] = []
     for number, split in enumerate(splits):
-        piece = None if pieces is None else pieces.get(number)
-        if piece is None:
-            watching = judge if shuffle_seed is None else _Judge.of(shown[number], average_precision)
-            C, validation = _fit(prepared, number, split, shown[number], Cs, watching)
-            if pieces is not None:
-                pieces.put(number, Piece(C=C, validation=validation, machine=prepared.machine(number)))
-        else:
-            C, validation = piece.C, piece.validation
-            prepared.restore(number, piece.machine)
-        chosen.append((C, validation))
+        watching = judge if shuffle_seed is None else _Judge.of(shown[number], average_precision)
+        chosen.append(_fit(prepared, number, split, shown[number], Cs, watching, pieces))
         done()
     results = [
         judge.result(split, C, validation, scores)
@@ -220,6 +234,7 @@ def predict(
     solver: Solver,
     Cs: Sequence[float],
     average_precision: AveragePrecision = "area",
+    pieces: Pieces | None = None,
 ) -> Prediction:
     """Do for test images without labels what `evaluate` does for those with labels, up to their scores.
 
@@ -237,6 +252,8 @@ def predict(
         Ascending.
     average_precision : {"eleven_point", "area", "non_interpolated"}
         With several classes per image, the definition that chooses C.
+    pieces : Pieces, optional
+        As for `evaluate`; the split is number 0.
 
     Returns
     -------
@@ -250,24 +267,57 @@ def predict(
     """
     judge = _Judge.of(labels, average_precision)
     prepared = solver.prepare(features, [split])
-    C, validation = _fit(prepared, 0, split, labels, Cs, judge)
+    C, validation = _fit(prepared, 0, split, labels, Cs, judge, pieces)
     (scores,) = prepared.test_scores()
     return Prediction(split=split, C=C, validation=validation, scores=scores)
 
 
 def _fit(
-    prepared: Prepared, number: int, split: Split, labels: Labels, Cs: Sequence[float], judge: "_Judge"
+    prepared: Prepared,
+    number: int,
+    split: Split,
+    labels: Labels,
+    Cs: Sequence[float],
+    judge: "_Judge",
+    pieces: Pieces | None,
 ) -> tuple[float, dict[float, float]]:
-    """Choose C on the validation images, if there are any, and train on all."""
-    validation: dict[float, float] = {}
-    if split.validation:
-        by_C = prepared.path(number, _targets(labels, split, split.fit, "fit on"), Cs)
-        validation = {C: judge.value(split.validation, scores) for C, scores in zip(Cs, by_C, strict=True)}
+    """Choose C on the validation images, if there are any, and train on all; whatever was done before is taken."""
+    finished = None if pieces is None else pieces.get(number)
+    if finished is not None:
+        prepared.restore(number, finished.machine)
+        return finished.C, finished.validation
+    validation = _validate(prepared, number, split, labels, Cs, judge, pieces) if split.validation else {}
+    if validation:
         C = choose_C(validation)
     else:
         (C,) = Cs
     prepared.train(number, _targets(labels, split, split.train, "train on"), C)
+    if pieces is not None:
+        pieces.put(number, Piece(C=C, validation=validation, machine=prepared.machine(number)))
     return C, validation
+
+
+def _validate(
+    prepared: Prepared,
+    number: int,
+    split: Split,
+    labels: Labels,
+    Cs: Sequence[float],
+    judge: "_Judge",
+    pieces: Pieces | None,
+) -> dict[float, float]:
+    """Find the validation value of every C, those that an interrupted evaluation kept included."""
+    begun = None if pieces is None else pieces.get_begun(number)
+    validation = {} if begun is None else dict(begun.validation)
+    if begun is not None:
+        prepared.restore_path(number, begun.path)
+    rest = Cs[len(validation) :]
+    targets = _targets(labels, split, split.fit, "fit on")
+    for C, scores in zip(rest, prepared.path(number, targets, rest), strict=True):
+        validation[C] = judge.value(split.validation, scores)
+        if pieces is not None:
+            pieces.put_begun(number, Begun(validation=dict(validation), path=prepared.path_state(number)))
+    return validation
 
 
 def shuffled(labels: Labels, split: Split, seed: int) -> Labels:

@@ -90,13 +90,16 @@ def evaluate_recipe(
             progress.say(f"reused: result {folder}")
             return folder, stage
         lines = [(variant, a_round) for variant in layout for a_round in rounds]
-        unfinished = folder_of(home.results, inputs)
+        unfinished = folder_of(home.results, inputs, machine.way)
         with progress.task(f"evaluating {name}", len(lines) * len(splits) + (official is not None)) as task:
             found = [
                 _evaluate(variant, a_round, recipe, dataset, machine, task, StoredPieces(unfinished, number))
                 for number, (variant, a_round) in enumerate(lines)
             ]
-            predicted = None if official is None else _predict(layout[0], recipe, dataset, official, machine, task)
+            predicted = None
+            if official is not None:
+                pieces = StoredPieces(unfinished, "official")
+                predicted = _predict(layout[0], recipe, dataset, official, machine, task, pieces)
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
     told = [variant_score(*line, *of_line) for line, of_line in zip(lines, found, strict=True)]
     kept = _test_scores([evaluation for _, evaluation in found], dataset)
@@ -190,11 +193,17 @@ def _evaluate(
 
 
 def _predict(
-    variant: Variant, recipe: Recipe, dataset: Dataset, official: Split, solver: Solver, task: Task
+    variant: Variant,
+    recipe: Recipe,
+    dataset: Dataset,
+    official: Split,
+    solver: Solver,
+    task: Task,
+    pieces: StoredPieces,
 ) -> Prediction:
     features = features_of(variant, recipe, dataset)
     definition = dataset.record.average_precision or "area"
-    predicted = predict(features, dataset.labels, official, solver, recipe.svm.C, definition)
+    predicted = predict(features, dataset.labels, official, solver, recipe.svm.C, definition, pieces)
     task.advance(note="test images for the server")
     return predicted
 

@@ -9,8 +9,9 @@ coefficients at a bound, and conjugate gradients for the others.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ _TURNS = 4
 _ALONE = 6
 _MARGIN = 0.02
 _TINY = 1e-300
+_NEWTON = "newton-"
 _Numbers = NDArray[np.intp]
 
 
@@ -113,6 +115,37 @@ class Descent:
         self.coefficients = np.where(self._signs * coefficients > 0, coefficients, 0.0)
         self.scores = self._operator.quick(self.coefficients)
         self._newton = None
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that a later `solve` depends on: another process goes on from it to the same last bit.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The arrays themselves, no copies; for `restore`.
+        """
+        own: dict[str, NDArray[Any]] = {
+            "coefficients": self.coefficients,
+            "scores": self.scores,
+            "C": np.array(self._C),
+        }
+        newton = {} if self._newton is None else self._newton.state()
+        return own | {f"{_NEWTON}{name}": array for name, array in newton.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to a state of the same problem.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            As `state` returned it; the arrays are moved in place from now on.
+        """
+        self.coefficients, self.scores, self._C = state["coefficients"], state["scores"], float(state["C"])
+        newton = {name.removeprefix(_NEWTON): array for name, array in state.items() if name.startswith(_NEWTON)}
+        self._newton = None
+        if newton:
+            self._newton = self._newton_for(self._operator)
+            self._newton.restore(newton)
 
     def solve(self, C: float) -> None:
         """Go to the optimum for a value of C, from wherever the coefficients are.

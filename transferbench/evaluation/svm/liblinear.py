@@ -1,7 +1,7 @@
 """The reference: scikit-learn's `LinearSVC`, one class and one value of C at a time."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Liblinear:
 
     def __init__(self, loss: Loss, seed: int = 0) -> None:
         self.name = f"liblinear {loss}, tolerance {TOLERANCE:g}"
+        self.way: str = "liblinear"
         self._loss: Loss = loss
         self._seed = seed
 
@@ -67,17 +68,24 @@ class LiblinearOnFeatures:
         self._seed = seed
         self._tests: dict[int, Float64] = {}
 
-    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Float64:
+    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Iterator[Float64]:
         """Fit on `Split.fit`, score `Split.validation`; see `Prepared.path`."""
         here = self._splits[split]
-        return self._scores(self._features.rows(here.fit), targets, self._features.rows(here.validation), Cs)
+        fitted, validation = self._features.rows(here.fit), self._features.rows(here.validation)
+        for C in Cs:
+            yield self._scores(fitted, targets, validation, C)
+
+    def path_state(self, split: int) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - as in `Prepared`
+        """Return nothing: every value of C is fitted from the start; see `Prepared.path_state`."""
+        return {}
+
+    def restore_path(self, split: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Do nothing; see `Prepared.restore_path`."""
 
     def train(self, split: int, targets: Targets, C: float) -> None:
         """Fit on all training images; see `Prepared.train`."""
         here = self._splits[split]
-        self._tests[split] = self._scores(
-            self._features.rows(here.train), targets, self._features.rows(here.test), [C]
-        )[0]
+        self._tests[split] = self._scores(self._features.rows(here.train), targets, self._features.rows(here.test), C)
 
     def machine(self, split: int) -> dict[str, NDArray[Any]]:
         """Return the test scores, which is all that is left to ask; see `Prepared.machine`."""
@@ -91,22 +99,21 @@ class LiblinearOnFeatures:
         """Score the test images; see `Prepared.test_scores`."""
         return [self._tests[split] for split in range(len(self._splits))]
 
-    def _scores(self, train: Float32, targets: Targets, other: Float32, Cs: Sequence[float]) -> Float64:
+    def _scores(self, train: Float32, targets: Targets, other: Float32, C: float) -> Float64:
         with warnings.catch_warnings():
             # Told below, once, with the classes concerned.
             warnings.simplefilter("ignore", ConvergenceWarning)
             # LIBLINEAR works on one core and releases Python's lock, so threads fill the others without copying rows.
             fitted = Parallel(n_jobs=-1, prefer="threads")(
-                delayed(self._fit)(train, targets[:, label], C) for C in Cs for label in range(targets.shape[1])
+                delayed(self._fit)(train, targets[:, label], C) for label in range(targets.shape[1])
             )
-        by_C = [fitted[start : start + targets.shape[1]] for start in range(0, len(fitted), targets.shape[1])]
-        stopped = [f"{k} at C={C:g}" for C, row in zip(Cs, by_C, strict=True) for k, m in enumerate(row) if _stopped(m)]
+        stopped = [f"{k} at C={C:g}" for k, machine in enumerate(fitted) if _stopped(machine)]
         if stopped:
             message = (
                 f"LIBLINEAR stopped after {MAX_ITERATIONS:,} iterations, not converged: class {', '.join(stopped)}"
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
-        return np.stack([np.stack([machine.decision_function(other) for machine in row], axis=1) for row in by_C])
+        return np.stack([machine.decision_function(other) for machine in fitted], axis=1)
 
     def _fit(self, train: Float32, signs: NDArray[np.int8], C: float) -> LinearSVC:
         used = signs != 0

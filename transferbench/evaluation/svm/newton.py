@@ -5,7 +5,9 @@ is used: the residual that conjugate gradients leave is, at the point reached, t
 images that have met or left their margin; and at the next C it is a multiple of what is known.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,23 @@ class Newton:
         self._model = np.zeros(shape, operator.dtype)
         self._model_image = np.zeros(shape, operator.dtype)
         self._hard = np.zeros(shape, operator.dtype)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that later steps depend on but coefficients and scores; see `Descent.state`."""
+        own: dict[str, NDArray[Any]] = {
+            "known": self._known,
+            "model": self._model,
+            "model-image": self._model_image,
+            "hard": self._hard,
+        }
+        return own if self._preconditioner is None else own | self._preconditioner.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to a state; see `Descent.restore`."""
+        self._known, self._model = state["known"], state["model"]
+        self._model_image, self._hard = state["model-image"], state["hard"]
+        if "squares" in state:
+            self._preconditioned().restore(state)
 
     def forget(self, classes: Int64) -> None:
         """Take note that coefficients were changed by somebody else.

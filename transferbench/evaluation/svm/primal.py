@@ -5,7 +5,9 @@ inverse of 1 + c X'X, where X holds all rows and c is the mean curvature of a cl
 values of C, and a factor of the (d, d) matrix by all classes whose c is about the same.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,14 @@ class PrimalNewton:
         self._weights: Float64 = np.zeros((len(signs), operator.dimensions + 1))
         self._known = np.zeros(len(signs), dtype=bool)
         self._settled = np.ones(len(signs), dtype=bool)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that later steps depend on but coefficients and scores; see `Descent.state`."""
+        return {"weights": self._weights, "known": self._known, "settled": self._settled}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to a state; see `Descent.restore`."""
+        self._weights, self._known, self._settled = state["weights"], state["known"], state["settled"]
 
     def forget(self, classes: Int64) -> None:
         """Take note that coefficients were changed by somebody else; see `newton.Newton.forget`."""

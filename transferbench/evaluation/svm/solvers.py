@@ -25,14 +25,25 @@ from transferbench.types.split import Split
 
 _BIAS = 1.0
 _SEED = 2015
+_FOUND = "found-"
+_IDS = "ids"
 _GRAMS_IN_MEMORY_PART = 0.5
 
 
 class Prepared(Protocol):
     """A solver with one variant's features, for all splits."""
 
-    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Float64:
-        """Fit on `Split.fit` with (n, K) targets; return (len(Cs), m, K) scores of `Split.validation`."""
+    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Iterator[Float64]:
+        """Fit on `Split.fit` with (n, K) targets; yield (m, K) scores of `Split.validation` for one C after the other.
+
+        `Cs` ascend. After `restore_path` they are those that were not done before.
+        """
+
+    def path_state(self, split: int) -> dict[str, NDArray[Any]]:
+        """Return all that the rest of `path`, and `train`, depend on. The arrays change when `path` goes on."""
+
+    def restore_path(self, split: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take the state of an interrupted path: `path` and `train` then give the same to the last bit."""
 
     def train(self, split: int, targets: Targets, C: float) -> None:
         """Fit on `Split.train` with (n, K) targets, and remember."""
@@ -48,9 +59,13 @@ class Prepared(Protocol):
 
 
 class Solver(Protocol):
-    """Fits one-vs-rest SVMs with LIBLINEAR's objective. Its `name` says everything that can change a score."""
+    """Fits one-vs-rest SVMs with LIBLINEAR's objective.
+
+    Its `name` says everything that can change a score, its `way` what may change the last bits of one.
+    """
 
     name: str
+    way: str
 
     def prepare(self, features: FeatureParts, splits: Sequence[Split]) -> Prepared:
         """Do once for a variant what all splits, classes and values of C share."""
@@ -98,8 +113,9 @@ class DualDescent:
             for use, tolerances in (("to test", TOLERANCES), ("to choose C", PATH_TOLERANCES))
         )
         self.name = f"descent {loss}, relative duality gap {gaps}"
-        self._loss: Loss = loss
+        self.way: str = way
         self._way = way
+        self._loss: Loss = loss
         self._grams = grams
 
     def prepare(self, features: FeatureParts, splits: Sequence[Split]) -> "DescentOnFeatures":
@@ -140,22 +156,45 @@ class DescentOnFeatures:
         self._whole: _Whole | None = None
         self._current: tuple[tuple[int, bool], _Problem] | None = None
         self._found: dict[tuple[int, float], tuple[tuple[str, ...], Float32]] = {}
+        self._descent: Descent | None = None
+        self._begun: dict[int, Mapping[str, NDArray[Any]]] = {}
         self._machines: dict[int, tuple[tuple[str, ...], Float64]] = {}
 
-    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Float64:
+    def path(self, split: int, targets: Targets, Cs: Sequence[float]) -> Iterator[Float64]:
         """Fit from the smallest C to the largest, each from the last; see `Prepared.path`."""
+        if not Cs:
+            return
         here = self._splits[split]
         problem = self._problem(split, targets.shape[1], choosing=True)
         signs = _signs(problem.ids, here.fit, targets)
         tolerance = PATH_TOLERANCES[problem.operator.dtype]
         descent = Descent(problem.operator, signs, self._loss, tolerance=tolerance, certified=False)
-        scores = np.empty((len(Cs), len(here.validation), targets.shape[1]))
-        for number in np.argsort(Cs, kind="stable"):
-            descent.solve(Cs[number])
-            warn_of_gaps(descent.gaps, descent.tolerance, f"C={Cs[number]:g}, split {here.name}")
-            scores[number] = problem.validation_scores(descent, here.validation)
-            self._found[split, Cs[number]] = (problem.ids, descent.coefficients.astype(np.float32))
-        return scores
+        if split in self._begun:
+            descent.restore(self._begun.pop(split))
+        self._descent = descent
+        for C in Cs:
+            descent.solve(C)
+            warn_of_gaps(descent.gaps, descent.tolerance, f"C={C:g}, split {here.name}")
+            self._found[split, C] = (problem.ids, descent.coefficients.astype(np.float32))
+            if Cs[-1] == C:
+                self._descent = None  # nothing goes on from here
+            yield problem.validation_scores(descent, here.validation)
+
+    def path_state(self, split: int) -> dict[str, NDArray[Any]]:
+        """Return the coefficients for every C, whose they are, and the descent's state; see `Prepared.path_state`."""
+        state: dict[str, NDArray[Any]] = {}
+        for (of, C), (ids, coefficients) in self._found.items():
+            if of == split:
+                state |= {f"{_FOUND}{C!r}": coefficients, _IDS: _as_bytes(ids)}  # the same ids for every C
+        return state if self._descent is None else state | self._descent.state()
+
+    def restore_path(self, split: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take coefficients, and the descent's state until it is needed; see `Prepared.restore_path`."""
+        of_descent = {name: array for name, array in state.items() if name != _IDS and not name.startswith(_FOUND)}
+        for name in state.keys() - of_descent.keys() - {_IDS}:
+            self._found[split, float(name.removeprefix(_FOUND))] = (_from_bytes(state[_IDS]), state[name])
+        if of_descent:
+            self._begun[split] = of_descent
 
     def train(self, split: int, targets: Targets, C: float) -> None:
         """Go on from the solution for this C without the validation images; see `Prepared.train`."""
@@ -175,11 +214,11 @@ class DescentOnFeatures:
     def machine(self, split: int) -> dict[str, NDArray[Any]]:
         """Return coefficients and whose they are; see `Prepared.machine`."""
         ids, coefficients = self._machines[split]
-        return {"coefficients": coefficients, "ids": np.frombuffer(json.dumps(ids).encode(), dtype=np.uint8)}
+        return {"coefficients": coefficients, _IDS: _as_bytes(ids)}
 
     def restore(self, split: int, machine: Mapping[str, NDArray[Any]]) -> None:
         """Take coefficients; see `Prepared.restore`."""
-        self._machines[split] = (tuple(json.loads(machine["ids"].tobytes())), machine["coefficients"])
+        self._machines[split] = (_from_bytes(machine[_IDS]), machine["coefficients"])
 
     def test_scores(self) -> list[Float64]:
         """Score all splits in one or two readings of the features; see `Prepared.test_scores`."""
@@ -305,3 +344,11 @@ def _signs(ids: Sequence[str], fitted: Sequence[str], targets: Targets) -> Targe
     signs = np.zeros((targets.shape[1], len(ids)), dtype=np.int8)
     signs[:, _rows_of(fitted, ids)] = targets.T
     return signs
+
+
+def _as_bytes(ids: tuple[str, ...]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(ids).encode(), dtype=np.uint8)
+
+
+def _from_bytes(array: NDArray[Any]) -> tuple[str, ...]:
+    return tuple(json.loads(array.tobytes()))

@@ -5,9 +5,12 @@ classes, and a long tail of small ones. Conjugate gradients find the large ones 
 anew; here they are found once, and each class gets the exact inverse of its own system within their span.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferbench.evaluation.svm import newton_kernels
 from transferbench.evaluation.svm.operators import Matrix, Operator
@@ -80,6 +83,14 @@ class Preconditioner:
         self._squares = np.tile(square, (n_classes, 1, 1))
         self._weights = np.tile(weights.astype(dtype), (n_classes, 1))
         self._correction = np.empty_like(self._squares)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what is followed from step to step: the subspace is found again, the correction is made of both."""
+        return {"squares": self._squares, "weights": self._weights}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go back to a state; see `Descent.restore`."""
+        self._squares, self._weights = state["squares"], state["weights"]
 
     def update(self, classes: Int64, weights: Matrix, C: float) -> None:
         """Follow a change of C, and of the images that matter.
