@@ -93,7 +93,7 @@ def test_a_recipe_that_lacks_something_does_not_stop_the_others(call):
 def test_all_recipes_of_a_dataset_are_meant_by_its_name(call):
     done = call("evaluate", "--all", "digits")
     assert done.exit_code == 1
-    assert "2 of 2 experiments lack" in done.stderr
+    assert "3 of 3 experiments lack" in done.stderr
     assert "tb pretrain --recipe digits_a" in done.stderr
     assert call("evaluate").exit_code == 2
 
@@ -115,6 +115,30 @@ def test_a_sweep_walks_every_combination_without_looking_at_an_image(call, monke
         not results(call, "quick~aggregate=stack~scales=32+48")
         or rows[1]["value"] == results(call, "quick")[0]["scores"][0]["mean"]
     )
+
+
+def test_a_sweep_holds_every_combination_against_the_best_one(call):
+    words = ("sweep", "quick.yaml", "--set", "aggregate=stack,average,max")
+    lines = json.loads(call(*words, "--json").stdout)
+    (best,) = [line for line in lines if line["is_best"]]
+    assert best["value"] == max(line["value"] for line in lines)
+    assert best["to_best"] is None
+    others = [line for line in lines if not line["is_best"]]
+    for line in others:
+        paired = line["to_best"]
+        assert paired["difference"] == pytest.approx(line["value"] - best["value"])
+        assert paired["interval"][0] <= paired["difference"] <= paired["interval"][1]
+    # Two comparisons: the smaller p value counts twice, the larger once, and never less than the smaller.
+    low, high = sorted((line["to_best"] for line in others), key=lambda paired: paired["p_permutation"])
+    assert low["p_holm"] == pytest.approx(min(1, 2 * low["p_permutation"]))
+    assert high["p_holm"] == pytest.approx(max(low["p_holm"], high["p_permutation"]))
+    # As `tb results compare` says it, from the best to the other.
+    compared = json.loads(call("results", "compare", best["result"], others[0]["result"], "--json").stdout)
+    assert json.dumps(others[0]["to_best"]["p_permutation"]) in json.dumps(compared)
+    table = call(*words).stdout
+    assert "p (Holm)" in table
+    (line,) = [line for line in table.splitlines() if line.split()[-1:] == ["best"]]
+    assert best["name"] in line
 
 
 def test_a_sweep_names_the_command_that_makes_what_is_missing(call):
@@ -274,8 +298,8 @@ def test_a_killed_evaluation_goes_on_with_the_split_it_was_at(call, monkeypatch,
     from transferbench.evaluation import protocol
 
     fitted = []
-    fit = protocol._fit
-    monkeypatch.setattr(protocol, "_fit", lambda *given: fitted.append(given[1]) or fit(*given))
+    validate = protocol._validate
+    monkeypatch.setattr(protocol, "_validate", lambda *given: fitted.append(given[1]) or validate(*given))
     assert call(*words).exit_code == 0
     assert fitted == [2]
     assert not unfinished.exists()
@@ -305,6 +329,50 @@ def test_a_damaged_piece_is_computed_again(call):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert pieces.get(0) is None
+
+
+def test_a_state_is_kept_when_it_saves_much_more_than_it_costs(tmp_path, monkeypatch):
+    from transferbench.evaluation.protocol import Begun, Piece
+    from transferbench.pipeline import pieces
+
+    now = [1000.0]
+    monkeypatch.setattr(pieces.time, "monotonic", lambda: now[0])
+    kept = pieces.StoredPieces(tmp_path / "kept", "official", worth=50)
+    begun = Begun(validation={0.1: 0.5}, path={"coefficients": np.ones(25_000_000 // 8)})  # an eighth of a second
+    now[0] += 6.2
+    kept.put_begun(0, begun)
+    assert kept.get_begun(0) is None
+    now[0] += 6.3
+    kept.put_begun(0, begun)
+    assert kept.get_begun(0).validation == {0.1: 0.5}
+    assert (kept.get_begun(0).path["coefficients"] == 1).all()
+    kept.put(0, Piece(C=0.1, validation={0.1: 0.5}, machine={"scores": np.eye(2)}))
+    assert kept.get_begun(0) is None
+    assert kept.get(0).C == 0.1
+
+
+def test_what_is_kept_belongs_to_one_way_to_the_bits_and_goes_with_the_result(tmp_path, monkeypatch):
+    from transferbench.pipeline import pieces
+
+    def folder(inputs="a" * 64, way="gram"):
+        return pieces.folder_of(tmp_path, inputs, way)
+
+    here = folder()
+    others = [folder(way="rows"), folder("b" * 64)]
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    others.append(folder())
+    monkeypatch.setattr(pieces, "describe", lambda: {"numpy": "0"})
+    others.append(folder())
+    assert len({here, *others}) == 5
+    for one in (here, *others):
+        one.mkdir(parents=True)
+        (one / "line-0-split-0.npz").write_bytes(b"")
+    old = tmp_path / ".unfinished" / f"{'c' * 32}-{'d' * 16}"
+    old.mkdir()
+    os.utime(old, (0, 0))
+    pieces.forget(here)
+    # Of the same inputs all goes, of others what nobody has touched for a month.
+    assert [one.exists() for one in (here, *others, old)] == [False, False, True, False, False, False]
 
 
 def test_test_scores_of_a_curve_are_kept_line_by_line(call):

@@ -53,6 +53,11 @@ def test_results_are_found_by_recipe_dataset_net_and_date(call):
     assert names("--dataset", "voc2007") == names("--net", "D") == names("--since", "2999-01-01") == []
     assert names("--net", "A", "--since", "2020-01-01", "--dataset", "digits") == ["stack", "average"]
     assert json.loads(call("results", "show", "stack", "--json").stdout)["recipe_name"] == "stack"
+    (found,) = json.loads(call("results", "list", "--json", "--recipe", "average").stdout)
+    by_name = json.loads(call("results", "show", found["folder"].rpartition("/")[2], "--json").stdout)
+    assert by_name["folder"] == found["folder"]
+    wrong = call("results", "list", "--since", "yesterday")
+    assert (wrong.exit_code, "'yesterday' does not match the format" in wrong.stderr) == (2, True)
     assert "95% interval" in call("results", "show", "stack").stdout
 
 

@@ -149,6 +149,30 @@ def test_a_rule_finds_its_deviation_alone(faithful, rule):
     assert {other for other, _ in texts} <= {rule}
 
 
+NOT_OTHERWISE = {
+    "test part": (lambda r: r, MadeWith(nets=("D",), aggregate="stack", scales=(256, 384), test="local")),
+    "average precision": (lambda r: r.model_copy(update={"metric": "mean average precision (11-point)"}), VOC),
+    "nets": (lambda r: with_features(r, nets=[{"name": "D", "width": 1.0, "crop": 224, "layer": "fc7"}]), CALTECH),
+    "regions": (
+        lambda r: with_features(r, regions=["image", "box"]),
+        MadeWith(nets=("D",), regions=("image", "box"), scales=(256, 384)),
+    ),
+    "precision": (lambda r: r.model_copy(update={"blocks": (block(), block(engine="ncnn float32"))}), CALTECH),
+    "code": (lambda r: r.model_copy(update={"git_commit": "abc"}), CALTECH),
+}
+
+
+@pytest.mark.parametrize("rule", NOT_OTHERWISE)
+def test_a_rule_is_silent_where_it_was_done_as_published(faithful, rule):
+    change, made_with = NOT_OTHERWISE[rule]
+    assert found(change(faithful), made_with) == {}
+
+
+def test_of_as_many_splits_only_their_draw_is_open(faithful):
+    texts = found(faithful, MadeWith(nets=("D",), aggregate="stack", scales=(256, 384), splits=2))
+    assert list(texts) == [("splits", OPEN)]
+
+
 @pytest.mark.parametrize(
     ("origin", "text"),
     [

@@ -197,6 +197,11 @@ def pack_dataset(
     help="Folder for one text per split: a part and an id on every line.",
 )
 @click.option("--by-class", is_flag=True, help="Show the numbers of every class.")
+@click.option(
+    "--low-shot",
+    metavar="N[,N]",
+    help="Divisions with N training images of every class, as low_shot in a recipe makes them.",
+)
 @data_options
 @home_option
 @json_option
@@ -204,6 +209,7 @@ def show_splits(
     name: str,
     folder: Path | None,
     by_class: bool,
+    low_shot: str | None,
     data_dir: Path | None,
     limit: int | None,
     home: Path,
@@ -216,18 +222,29 @@ def show_splits(
     \b
     Example:
       tb datasets splits caltech256 --by-class
+      tb datasets splits digits --low-shot 1,2,4
     """
+    counts = [] if low_shot is None else low_shot.split(",")
+    if not all(count.strip().isdecimal() and int(count) for count in counts):
+        msg = f"--low-shot {low_shot}: give numbers of images with commas between them, for instance 1,2,4"
+        raise click.UsageError(msg)
     from transferbench.home import Home
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.splits import splits
 
-    found = splits(name, Home.at(home), DataOptions(data_dir, limit), folder)
+    wanted = list(dict.fromkeys(map(int, counts)))
+    found = splits(name, Home.at(home), DataOptions(data_dir, limit), folder, wanted)
     head: tuple[str, ...] = ("split", "fit", "validation", "test", "sha256")
     rows = [[s.split.name, len(s.split.fit), len(s.split.validation), len(s.split.test), s.text_sha256] for s in found]
+    whose = found
     if by_class:
         head = ("split", "class", "fit", "validation", "test")
+        whose = [s for s in found for _ in s.per_class]
         rows = [[s.split.name, class_name, *n] for s in found for class_name, n in s.per_class.items()]
-    print_table(head, rows, right=("fit", "validation", "test"), as_json=as_json)
+    if wanted:
+        head = ("per class", *head)
+        rows = [[s.train_per_class, *row] for s, row in zip(whose, rows, strict=True)]
+    print_table(head, rows, right=("per class", "fit", "validation", "test"), as_json=as_json)
     for one in found:
         if one.path is not None:
             click.echo(f"wrote {one.path}", err=True)

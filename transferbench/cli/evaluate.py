@@ -127,13 +127,15 @@ def how_to_extract(device: str, on_bad_image: Any, how: "EngineOptions", *, want
     return Extraction(device, on_bad_image, how) if wanted else None
 
 
-def print_outcomes(outcomes: "Sequence[Outcome]", *, as_json: bool, name: str = "recipe") -> None:
-    """Print a line per experiment; then fail if something is missing, with the commands that make it."""
-    from transferbench.pipeline.table import HEAD, NUMBERS, lines_of, require_all
+def print_outcomes(outcomes: "Sequence[Outcome]", *, as_json: bool, name: str = "recipe", paired: bool = False) -> None:
+    """Print a line per experiment, with its distance to the best if `paired`; then fail if something is missing."""
+    from transferbench.pipeline.table import HEAD, PAIRED_HEAD, against_best, lines_of, require_all
 
     lines = lines_of(outcomes)
+    head = (*HEAD, *PAIRED_HEAD) if paired else HEAD
+    lines = against_best(outcomes, lines) if paired else lines
     if as_json:
         print_json([line.plain for line in lines])
     elif any(outcome.folder is not None for outcome in outcomes):
-        print_table((name, *HEAD), [(line.name, *line.cells) for line in lines], right=NUMBERS, as_json=False)
+        print_table((name, *head), [(line.name, *line.cells) for line in lines], right=head, as_json=False)
     require_all(outcomes)

@@ -72,7 +72,7 @@ def list_stored(
 def show_result(result: str, home: Path, as_json: bool) -> None:
     """Show a result without writing its pages.
 
-    RESULT is a folder, or a recipe whose newest result is meant.
+    RESULT is a folder (its name will do), or a recipe whose newest result is meant.
 
     \b
     Example:
@@ -87,10 +87,10 @@ def show_result(result: str, home: Path, as_json: bool) -> None:
         print_json(found.model_dump(mode="json") | {"folder": str(folder)})
         return
     from transferbench.pipeline.many import Outcome
-    from transferbench.pipeline.table import HEAD, NUMBERS, lines_of
+    from transferbench.pipeline.table import HEAD, lines_of
 
     (line,) = lines_of([Outcome(name=found.recipe_name, folder=folder, missing=())])
-    print_table(("recipe", *HEAD), [(line.name, *line.cells)], right=NUMBERS, as_json=False)
+    print_table(("recipe", *HEAD), [(line.name, *line.cells)], right=HEAD, as_json=False)
     click.echo(f"{found.metric} on {found.dataset}, {found.created}, {folder}", err=True)
 
 
@@ -101,8 +101,9 @@ def show_result(result: str, home: Path, as_json: bool) -> None:
 def compare(names: tuple[str, ...], home: Path, as_json: bool) -> None:
     """Compare results with the first: what went in differently, then which number is higher, and how surely.
 
-    A RESULT is a folder, or a recipe whose newest result is meant. Results on the same test images are compared image
-    by image: a 95% interval of the difference, a paired bootstrap, and a permutation test with Holm's correction.
+    A RESULT is a folder (its name will do), or a recipe whose newest result is meant. Results on the same test images
+    are compared image by image: a 95% interval of the difference, a paired bootstrap, and a permutation test with
+    Holm's correction.
 
     \b
     Example:
@@ -134,10 +135,12 @@ def compare(names: tuple[str, ...], home: Path, as_json: bool) -> None:
     from transferbench.pipeline.table import shown
 
     for one in compared:
-        name = one.other.result.recipe_name
-        click.echo(f"{first.result.recipe_name} and {name}")
+        # Two results of the same recipe are told apart by their folders.
+        same = first.result.recipe_name == one.other.result.recipe_name
+        ours, name = (s.folder.name if same else s.result.recipe_name for s in (first, one.other))
+        click.echo(f"{ours} and {name}")
         if one.differences:
-            print_table(("what differs", first.result.recipe_name, f"{name} "), one.differences, as_json=False)
+            print_table(("what differs", ours, f"{name} "), one.differences, as_json=False)
         else:
             click.echo("nothing that went in differs")
         if one.paired is None:

@@ -10,6 +10,7 @@ from transferbench.cli.options import (
     data_options,
     device_option,
     engine_options,
+    floor_option,
     home_option,
     json_option,
     solver_option,
@@ -20,6 +21,7 @@ from transferbench.cli.terminal import progress
 
 @click.command()
 @click.argument("recipe")
+@floor_option
 @solver_option
 @data_options
 @device_option
@@ -29,6 +31,7 @@ from transferbench.cli.terminal import progress
 @json_option
 def run(
     recipe: str,
+    floors: str | None,
     solver: Any,
     data_dir: Path | None,
     limit: int | None,
@@ -48,18 +51,20 @@ def run(
     \b
     Example:
       tb run digits_stack
+      tb run digits_stack --floor shuffled_labels
     """
     from transferbench.home import Home
     from transferbench.pipeline import run as pipeline
     from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
+    from transferbench.pipeline.floors import with_floors
     from transferbench.recipe.files import load
     from transferbench.recipe.transfer import Recipe
 
     place, bars = Home.at(home), progress()
     data = DataOptions(data_dir, limit, bars)
     done = pipeline.run(
-        recipe, load(recipe, Recipe), place,
+        recipe, with_floors(load(recipe, Recipe), floors), place,
         device=device, progress=bars, data=data, solver=solver, on_bad_image=on_bad_image,
         engine=EngineOptions(engine=engine, precision=precision, compiled=compiled),
     )  # fmt: skip

@@ -62,7 +62,8 @@ def sweep(
 
     Aggregation works on cached descriptors, so no image is looked at again: combinations whose descriptors are there
     are evaluated, for the others the commands that extract them are named. RECIPE is a shipped name or the path of a
-    YAML file; every combination is a result of its own, named after what was set.
+    YAML file; every combination is a result of its own, named after what was set. All are held against the best one
+    image by image: the difference and the p value of a permutation test, corrected for their number (Holm).
 
     \b
     Example:
@@ -99,4 +100,4 @@ def sweep(
             extraction=extraction,
             again=again,
         )
-    print_outcomes(outcomes, as_json=as_json, name="combination")
+    print_outcomes(outcomes, as_json=as_json, name="combination", paired=True)

@@ -113,9 +113,27 @@ def compare_results(home: Home, names: Sequence[str]) -> tuple[Stored, list[Comp
         If one is not there.
     """
     first, *others = (Stored(folder, load_result(folder)) for folder in (find_result(home.results, n) for n in names))
+    return first, hold_against(first, others)
+
+
+def hold_against(first: Stored, others: Sequence[Stored]) -> list[Compared]:
+    """Hold results against one of them.
+
+    Parameters
+    ----------
+    first : Stored
+        Against which.
+    others : sequence of Stored
+        Which ones; the p values are corrected for their number.
+
+    Returns
+    -------
+    list of Compared
+        In the same order.
+    """
     pairs = [_paired(first, other) for other in others]
     corrected = iter(holm([pair.p_permutation for pair in pairs if pair is not None]))
-    return first, [
+    return [
         Compared(
             other=other,
             differences=tuple(differences(first.result, other.result)),

@@ -1,18 +1,19 @@
 """Several results in one table: recipes side by side, or the combinations of a sweep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transferbench.data.published import published_row
 from transferbench.errors import CacheError
 from transferbench.pipeline.many import Outcome
+from transferbench.pipeline.results import Compared, Stored, hold_against
 from transferbench.reporting.result import Result, load_result
 from transferbench.reporting.tables import percent
 from transferbench.types.scores import PublishedRow
 
 HEAD = ("dimensions", "ours", "95% interval", "C per split", "reference", "difference")
-NUMBERS = HEAD
+PAIRED_HEAD = ("to the best", "p (Holm)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,50 @@ def lines_of(outcomes: Sequence[Outcome]) -> list[Line]:
         In the same order; of a recipe with several rows of its own only the first.
     """
     return [_line(outcome) for outcome in outcomes]
+
+
+def against_best(outcomes: Sequence[Outcome], lines: Sequence[Line]) -> list[Line]:
+    """Hold every experiment against the best one, image by image.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        As `evaluate_many` returned them.
+    lines : sequence of Line
+        As `lines_of` made them.
+
+    Returns
+    -------
+    list of Line
+        With two more cells, under `PAIRED_HEAD`: this one minus the best, and the p value of the permutation test,
+        corrected for all that are compared. Both are empty for the best itself, where something is missing, and where
+        the test images are not the same.
+    """
+    done = {number: load_result(o.folder) for number, o in enumerate(outcomes) if o.folder is not None}
+    if not done:
+        return [replace(line, cells=(*line.cells, "", "")) for line in lines]
+    best = max(done, key=lambda number: done[number].scores[0].mean)
+    others = [number for number in done if number != best]
+    chosen = [Stored(folder, done[n]) for n in (best, *others) if (folder := outcomes[n].folder) is not None]
+    found = dict(zip(others, hold_against(chosen[0], chosen[1:]), strict=True))
+    return [_beside(line, found.get(number), is_best=number == best) for number, line in enumerate(lines)]
+
+
+def _beside(line: Line, compared: Compared | None, *, is_best: bool) -> Line:
+    paired = None if compared is None else compared.paired
+    told: dict[str, Any] = {"is_best": is_best, "to_best": None}
+    if compared is None or paired is None:
+        return replace(line, cells=(*line.cells, "best" if is_best else "", ""), plain=line.plain | told)
+    told["to_best"] = {
+        "difference": -paired.difference,
+        "interval": [-paired.interval[1], -paired.interval[0]],
+        "p_permutation": paired.p_permutation,
+        "p_bootstrap": paired.p_bootstrap,
+        "p_holm": compared.p_holm,
+        "n_images": paired.n_images,
+    }
+    cells = (*line.cells, f"{-100 * paired.difference:+.1f}", f"{compared.p_holm:.3f}")
+    return replace(line, cells=cells, plain=line.plain | told)
 
 
 def require_all(outcomes: Sequence[Outcome]) -> None:

@@ -275,7 +275,7 @@ def find_result(results: Path, name: str | None) -> Path:
     results : Path
         The store.
     name : str, optional
-        A folder, or a recipe whose newest result is meant.
+        A folder, the name of one in the store, or a recipe whose newest result is meant.
 
     Returns
     -------
@@ -295,6 +295,9 @@ def find_result(results: Path, name: str | None) -> Path:
     if found:
         return found[-1]
     everything = list_results(results)
+    named = [folder for folder in everything if folder.name == name]
+    if len(named) == 1:
+        return named[0]
     if not everything:
         msg = f"there are no results in {results} yet.\n  Make one: tb run digits_stack"
         raise ResultError(msg)
