@@ -167,7 +167,7 @@ def test_divisions_with_few_training_images_are_shown_and_written(call, tmp_path
     done = call("datasets", "splits", "digits", "--low-shot", "2,1,2", "--write", tmp_path, "--json")
     rows = json.loads(done.out)
     # Two of ten classes' images: one to fit on, one to choose C with; one image alone is fitted on.
-    assert [(r["per class"], r["split"], r["fit"], r["validation"]) for r in rows] == [
+    assert [(r["per_class"], r["split"], r["fit"], r["validation"]) for r in rows] == [
         *((2, f"{n} of 3", 10, 10) for n in (1, 2, 3)),
         *((1, f"{n} of 3", 10, 0) for n in (1, 2, 3)),
     ]
@@ -175,7 +175,7 @@ def test_divisions_with_few_training_images_are_shown_and_written(call, tmp_path
     for n in (1, 2):
         text = (tmp_path / f"digits-split3-{n}-per-class.txt").read_bytes()
         assert hashlib.sha256(text).hexdigest() == next(
-            r["sha256"] for r in rows if (r["per class"], r["split"]) == (n, "3 of 3")
+            r["sha256"] for r in rows if (r["per_class"], r["split"]) == (n, "3 of 3")
         )
         lines = [line.split() for line in text.decode().splitlines() if not line.startswith("#")]
         parts[n] = {line[-1]: line[0] for line in lines}
@@ -183,7 +183,7 @@ def test_divisions_with_few_training_images_are_shown_and_written(call, tmp_path
     assert training[1] < training[2]
     assert {i for i, p in parts[1].items() if p == "test"} == {i for i, p in parts[2].items() if p == "test"}
     by_class = json.loads(call("datasets", "splits", "digits", "--low-shot", "4", "--by-class", "--json").out)
-    assert {(r["per class"], r["fit"], r["validation"]) for r in by_class} == {(4, 3, 1)}
+    assert {(r["per_class"], r["fit"], r["validation"]) for r in by_class} == {(4, 3, 1)}
     assert call("datasets", "splits", "digits", "--low-shot", "0").code == 2
     assert "has 10 training images" in call("datasets", "splits", "digits", "--low-shot", "11").err
 

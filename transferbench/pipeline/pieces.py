@@ -183,8 +183,9 @@ def _by_C(about: dict[str, Any]) -> dict[float, float]:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        # Opened here: of a damaged archive np.load would leave the file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
         about: dict[str, Any] = json.loads(arrays.pop(_ABOUT).tobytes())
         _by_C(about)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
