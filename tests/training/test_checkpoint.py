@@ -1,6 +1,7 @@
 """Checkpoints on disk: whole, found again, and the best one never behind the history that names it."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -43,13 +44,22 @@ def test_the_best_one_is_a_second_name_where_the_disk_knows_links_and_a_copy_els
     assert read_checkpoint(tmp_path / "copies" / BEST)["number"] == 1
 
 
-def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize("room", [0, 100, 700, 1100])  # torch hides the reason where it cannot close what it began
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, room):
     save_checkpoint(tmp_path, 1, state(1), best=True)
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    class Small(module._Hashed):
+        def __init__(self, file):
+            super().__init__(SimpleNamespace(write=self.until_full, flush=file.flush))
+            self.left = room
 
-    monkeypatch.setattr(module._Hashed, "write", full)
+        def until_full(self, data):
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(28, "No space left on device")
+            return len(data)
+
+    monkeypatch.setattr(module, "_Hashed", Small)
     with pytest.raises(StorageError, match=r"no room to write 12 bytes: No space left[\s\S]*TB_HOME to a folder on a"):
         save_checkpoint(tmp_path, 2, state(2))
     assert newest_checkpoint(tmp_path, Silent())["number"] == 1

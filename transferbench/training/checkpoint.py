@@ -55,7 +55,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, best: boo
             with temporary.open("xb") as file:
                 file.write(_MAGIC + bytes(_DIGEST_BYTES))
                 hashed = _Hashed(file)
-                torch.save(state, hashed)  # type: ignore[arg-type]  # writes and flushes, no more is called
+                try:
+                    torch.save(state, hashed)  # type: ignore[arg-type]  # writes and flushes, no more is called
+                except RuntimeError as problem:  # torch closes what it could not write, and complains of that instead
+                    raise hashed.problem or problem from problem
                 file.seek(len(_MAGIC))
                 file.write(hashed.digest.digest())
             if best:  # before the step has its file: whoever is killed in between makes the epoch's end once more
@@ -162,10 +165,15 @@ class _Hashed:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.digest = hashlib.sha256()
+        self.problem: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as problem:
+            self.problem = problem
+            raise
 
     def flush(self) -> None:
         self._file.flush()
