@@ -172,3 +172,34 @@ def test_a_start_takes_over_only_coefficients_with_the_signs_of_the_problem():
     descent.start_from(np.where(np.arange(400) % 2, signs, -signs).astype(np.float64))
     np.testing.assert_array_equal(descent.coefficients, np.where(np.arange(400) % 2, masked, 0))
     np.testing.assert_allclose(descent.scores, descent.coefficients @ gram, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("certified", [True, False])
+@pytest.mark.parametrize("C", [1.0, 1e4])
+def test_classes_finished_alone_leave_their_own_scores_and_a_feasible_dual(dtype, certified, C):
+    _, signs, gram = problem(dtype=dtype)
+    signs[2, ::4] = 0
+    operator = GramOperator(gram)
+    operator.direct_up_to = len(gram)
+    descent = Descent(operator, signs, "squared_hinge", tolerance=1e-5, certified=certified)
+    # From a solution with other images, whose coefficients are in the way.
+    descent.start_from(np.where(np.arange(400) % 3 == 0, 0.5 * signs, 0.0))
+    descent.solve(C)
+    assert (signs * descent.coefficients >= 0).all()
+    np.testing.assert_allclose(
+        descent.scores, descent.coefficients @ gram.astype(np.float64), atol=1e-2 if C > 1 else 1e-5
+    )
+    primal, dual = objectives(descent.scores, descent.coefficients, signs, costs("squared_hinge", C, 4))
+    assert ((primal - dual) / primal <= 1.01e-5).all()
+
+
+def test_what_is_not_positive_definite_in_its_precision_is_left_to_the_other_way():
+    _, signs, gram = problem(dtype=np.float32)
+    operator = GramOperator(gram)
+    b, f = np.full(400, 0.25), np.zeros(400)
+    before = b.copy(), f.copy()
+    constants = costs("squared_hinge", 1e12, 4)
+    assert not operator.finish_direct(signs[0], b, f, constants, 0, 1e-5, np.inf)
+    np.testing.assert_array_equal(b, before[0])
+    np.testing.assert_array_equal(f, before[1])

@@ -228,8 +228,10 @@ class Descent:
             if not len(classes) or not self._operator.direct_up_to:
                 return
             self.rounds += 1
-            # An image outside the matrix may meet its margin; then more are taken in.
-            margin = _MARGIN * 2**turn
+            # An image outside the matrix may meet its margin; then more are taken in, or all of them: at once where the
+            # tolerance is tight, for there that is what it comes to.
+            whole = self._operator.finishes_whole and (self._certified or turn > 0)
+            margin = np.inf if whole else _MARGIN * 2**turn
 
             def finish(k: int, margin: float = margin) -> bool:
                 return self._operator.finish_direct(Y[k], B[k], F[k], costs, int(k), self.tolerance, margin)
@@ -237,7 +239,10 @@ class Descent:
             with one_core_each():
                 done = each(classes, finish)
             classes = classes[np.array(done, dtype=bool)]
-            self._refresh(classes)
+            if not whole:
+                self._refresh(classes)
+            elif self._newton is not None:
+                self._newton.forget(classes)
             self._measure(classes, costs)
             classes = classes[self.gaps[classes] > self.tolerance]
 

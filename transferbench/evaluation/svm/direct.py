@@ -37,8 +37,11 @@ def factor_solve(factor, vector):
 
 
 @compiled
-def solve_refined(matrix, right, refinements):
-    """Solve a positive definite system in the matrix's type; residuals, and so the solution, are in float64."""
+def solve_refined(matrix, right, lost, refinements):
+    """Solve a positive definite system in the matrix's type; residuals, and so the solution, are in float64.
+
+    `lost` is what rounding took from the diagonal.
+    """
     n = right.shape[0]
     factor = np.linalg.cholesky(matrix)
     solution = right.copy()
@@ -50,11 +53,96 @@ def solve_refined(matrix, right, refinements):
             total = 0.0
             for j in range(n):
                 total += row[j] * solution[j]
-            residual[i] = right[i] - total
+            residual[i] = right[i] - total - lost[i] * solution[i]
         factor_solve(factor, residual)
         for i in range(n):
             solution[i] += residual[i]
     return solution
+
+
+@compiled
+def solve_chosen(gram, chosen, sign, ridge, refinements):
+    """Solve for the coefficients of chosen images, as if none but those were within their margin."""
+    s = chosen.shape[0]
+    matrix = np.empty((s, s), gram.dtype)
+    right = np.empty(s, np.float64)
+    lost = np.empty(s, np.float64)
+    for u in range(s):
+        row = gram[chosen[u]]
+        for v in range(s):
+            matrix[u, v] = row[chosen[v]]
+        own = ridge[1 if sign[chosen[u]] > 0 else 0]
+        exact = np.float64(matrix[u, u]) + own
+        matrix[u, u] = exact
+        lost[u] = exact - np.float64(matrix[u, u])
+        right[u] = sign[chosen[u]]
+    return solve_refined(matrix, right, lost, refinements)
+
+
+@compiled
+def finish_whole(gram, sign, b, f, loss, ridge, tolerance, widest, rounds):
+    """Minimise over all images, as long as at most `widest` of them are within their margin; return whether they were.
+
+    `b` and ``f = K b`` become those of the solution; `f` is summed in float64 for every image. Where `tolerance` is
+    reached, no coefficient has the wrong sign.
+    """
+    n = sign.shape[0]
+    chosen = np.empty(min(widest, n), np.int64)
+    before = np.zeros(n, np.bool_)
+    step = np.empty(n, np.float64)
+    gain = np.empty(n, np.float64)
+    refinements = 2 if gram.itemsize == 4 else 0
+    whole = False
+    for _ in range(rounds):
+        s = 0
+        same = whole
+        for i in range(n):
+            inside = sign[i] != 0 and sign[i] * f[i] < 1.0
+            if inside:
+                if s == chosen.shape[0]:
+                    return False
+                chosen[s] = i
+                s += 1
+            same = same and inside == before[i]
+            before[i] = inside
+        if same:
+            break
+        gain[:] = 0.0
+        for i in range(n):
+            step[i] = -b[i]
+        if s > 0:
+            solution = solve_chosen(gram, chosen[:s], sign, ridge, refinements)
+            for u in range(s):
+                value = solution[u]
+                row = gram[chosen[u]]
+                for i in range(n):
+                    gain[i] += value * row[i]
+                step[chosen[u]] += value
+        for i in range(n):
+            gain[i] -= f[i]
+        primal, slope = slope_along(sign, b, f, loss, gain)
+        # Twice the gap, were no image to meet or leave its margin.
+        near = -slope <= tolerance * primal
+        length = 1.0 if near else search_line(sign, b, f, loss, step, gain)
+        whole = abs(length - 1.0) < 1e-4
+        if whole:
+            length = 1.0
+        for i in range(n):
+            b[i] += length * step[i]
+            f[i] += length * gain[i]
+        if near:
+            break
+    if whole:
+        for i in range(n):
+            # Nothing is left of a coefficient but rounding where its image is beyond the margin.
+            if not before[i] or sign[i] * b[i] < 0.0:
+                value = b[i]
+                b[i] = 0.0
+                if before[i] and value != 0.0:
+                    row = gram[i]
+                    for j in range(n):
+                        f[j] -= value * row[j]
+    return True
 
 
 @compiled
@@ -103,15 +191,7 @@ def solve_small(small, sign, value, score, loss, ridge, tolerance, here, rounds)
             before[p] = inside
         if same or s == 0:
             break
-        matrix = np.empty((s, s), small.dtype)
-        right = np.empty(s, np.float64)
-        for u in range(s):
-            row = small[chosen[u]]
-            for v in range(s):
-                matrix[u, v] = row[chosen[v]]
-            matrix[u, u] += ridge[1 if sign[chosen[u]] > 0 else 0]
-            right[u] = sign[chosen[u]]
-        solution = solve_refined(matrix, right, refinements)
+        solution = solve_chosen(small, chosen[:s], sign, ridge, refinements)
         target[:] = 0.0
         for u in range(s):
             target[chosen[u]] = solution[u]

@@ -26,6 +26,7 @@ class Operator(Protocol):
     widest: int
     direct_up_to: int
     sparse_below: int
+    finishes_whole: bool
 
     def product(self, coefficients: Matrix) -> Matrix:
         """Map (k, n) coefficients of type `dtype` to their product with K, in that type."""
@@ -47,7 +48,8 @@ class Operator(Protocol):
     ) -> bool:
         """Solve the squared hinge for class `k` alone, if at most `direct_up_to` images are within their margin.
 
-        Those not beyond it by more than `margin` take part. `b` is changed, `f` is not. Return whether that was done.
+        Those not beyond it by more than `margin` take part; `b` is changed, `f` is not. With an infinite margin, if the
+        operator `finishes_whole`, all take part, and `f` is changed too, summed in float64. Return whether it was done.
         """
 
 
@@ -63,6 +65,7 @@ class GramOperator:
 
     def __init__(self, gram: Matrix) -> None:
         self.gram = gram
+        self.finishes_whole = True
         self.n = len(gram)
         self.dtype = gram.dtype
         self.widest = max(512, min(self.n // 2, 2048))
@@ -125,7 +128,15 @@ class GramOperator:
     ) -> bool:
         """Solve for one class; see `Operator.finish_direct`."""
         constants = (costs.loss[k], costs.ridge[k])
-        return direct.finish_direct(self._small, sign, b, f, constants, tolerance, margin, self.direct_up_to)
+        if np.isfinite(margin):
+            return direct.finish_direct(self._small, sign, b, f, constants, tolerance, margin, self.direct_up_to)
+        before = b.copy(), f.copy()
+        try:
+            whole = (tolerance, self.direct_up_to, direct.ROUNDS)
+            return bool(direct.finish_whole(self.gram, sign, b, f, *constants, *whole))
+        except np.linalg.LinAlgError:  # C is too large for this precision
+            b[:], f[:] = before
+            return False
 
     def _small(self, index: Int64) -> Matrix:
         result = np.empty((len(index), len(index)), self.dtype)

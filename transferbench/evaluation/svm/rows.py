@@ -37,6 +37,7 @@ class RowsOperator:
 
     widest = 0
     sparse_below = 0
+    finishes_whole = False
 
     def __init__(
         self,
