@@ -25,9 +25,9 @@ def tree(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("tree"))
 
 
-def arguments(tree, home, *, epochs, workers, at_once=8):
+def arguments(tree, home, *, epochs, workers, at_once=8, width="0.03125"):
     return [
-        "pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", "--width", "0.015625", "--crop", "32",
+        "pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", "--width", width, "--crop", "32",
         "--epochs", str(epochs), "--batch-size", "8", "--images-at-once", str(at_once), "--workers", str(workers),
         "--save-every-steps", "2", "--device", "cpu", "--no-tensorboard", "--json", "--home", str(home),
     ]  # fmt: skip
@@ -63,7 +63,8 @@ def test_one_two_and_four_processes_end_with_the_same_weights_up_to_rounding(tre
     found = []
     for world, at_once in ((1, 8), (1, 3), (2, 8), (4, 1)):
         home = tmp_path / f"{world}-{at_once}"
-        codes = commands(world, arguments(tree, home, epochs=2, workers=0, at_once=at_once))
+        # In a slimmer net nothing but rounding arrives at the last layers, and its sign decides which units learn.
+        codes = commands(world, arguments(tree, home, epochs=2, workers=0, at_once=at_once, width="0.0625"))
         assert codes == [0] * world
         found.append(weights_in(home).state)
     for other in found[1:]:

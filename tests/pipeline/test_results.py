@@ -65,7 +65,9 @@ def test_results_are_found_by_recipe_dataset_net_and_date(call):
 def test_a_damaged_result_is_told_and_hides_no_other(call, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(call.folder / "home", home)
-    file = next((home / "results" / "stack").glob("*/result.json"))
+    made = next((home / "results" / "stack").iterdir())
+    # Of another day, so that the result made below has a name of its own.
+    file = made.rename(made.with_name("20000101T000000Z-" + made.name.split("-")[1])) / "result.json"
     file.write_text("{")
     options = ("--home", home)
     done = call("results", "list", "--json", *options)

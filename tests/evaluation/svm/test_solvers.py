@@ -70,7 +70,7 @@ def test_scores_are_those_of_linear_svc_however_much_memory_there_is(
 
     tolerance = {"float64": 1e-4, "float32": 2e-2}[precision]
     for number, (split, (by_C, _)) in enumerate(zip(splits, expected, strict=True)):
-        found = prepared.path(number, targets(split.fit), CS)
+        found = list(prepared.path(number, targets(split.fit), CS))
         np.testing.assert_allclose(found, by_C, atol=tolerance)
         prepared.train(number, targets(split.train), CS[0])
     for found, (_, by_train) in zip(prepared.test_scores(), expected, strict=True):

@@ -85,11 +85,23 @@ class Preconditioner:
         self._correction = np.empty_like(self._squares)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return what is followed from step to step: the subspace is found again, the correction is made of both."""
+        """Return what is followed from step to step: the subspace is found again, the correction is made of both.
+
+        Returns
+        -------
+        dict of str to ndarray
+            As `restore` takes it.
+        """
         return {"squares": self._squares, "weights": self._weights}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go back to a state; see `Descent.restore`."""
+        """Go back to a state; see `Descent.restore`.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            Of `state`, for the same problem.
+        """
         self._squares, self._weights = state["squares"], state["weights"]
 
     def update(self, classes: Int64, weights: Matrix, C: float) -> None:
