@@ -123,6 +123,16 @@ def test_permutations_of_average_precision_are_those_of_scipy(rng):
     assert found.p_permutation == pytest.approx(theirs.pvalue, abs=0.04)
 
 
+def test_an_interval_of_average_precision_stays_inside_nought_and_one(rng):
+    truth = np.where(np.arange(60) < 4, 1, -1).astype(np.int8)[:, None]
+    scores = rng.normal(size=(60, 1)) + 1.5 * (truth > 0)  # one resample in fifty has no positive image
+    test = LabelTest(ids=tuple(map(str, range(60))), truth=truth, scores=scores)
+    low, high = interval_of([test], "area")
+    assert 0 < low < value_of([test], "area") < high < 1
+    perfect = LabelTest(ids=test.ids, truth=truth, scores=truth.astype(np.float64))
+    assert interval_of([perfect], "area") == (1.0, 1.0)
+
+
 def test_an_image_in_several_splits_is_drawn_for_all_of_them(rng):
     """Three splits that test the same images with the same outcome know no more than one of them."""
     test = classes(rng, [0.8, 0.5], 50)
@@ -146,7 +156,8 @@ def test_a_class_with_one_test_image_in_every_split_is_no_obstacle(rng):
     ("mean class recall", lambda rng: classes(rng, np.linspace(0.5, 0.95, 10), 40)),
     ("accuracy", lambda rng: classes(rng, [0.8], 300)),
     ("area", lambda rng: labels(rng, 700, 1, 0.2, 2.0)),
-], ids=["recall", "accuracy", "precision"])  # fmt: skip
+    ("eleven_point", lambda rng: labels(rng, 500, 1, 0.04, 2.5)),
+], ids=["recall", "accuracy", "precision", "precision of about 20 positive images"])  # fmt: skip
 def test_the_interval_covers_the_mean_of_such_test_sets_in_95_of_100_cases(measure, draw):
     rng = np.random.default_rng(95)
     trials = 400

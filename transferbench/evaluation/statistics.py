@@ -10,8 +10,11 @@ images of the same kind. How far it moves with other training images is what the
 * **Accuracy**: the same with all images as one class.
 * **Mean average precision**: images are resampled with all their labels, and every class is ranked anew. A resample
   that has lost all positive images of a class averages over the other classes.
-* **Interval**: the 2.5th and 97.5th percentile of the resamples, moved for the bias of their median (Efron's BC).
-  Average precision of resamples is biased: copies of a positive image stand side by side in the ranking.
+* **Interval** of recall and accuracy, and of every difference: the 2.5th and 97.5th percentile of the resamples, moved
+  for the bias of their median (Efron's BC).
+* **Interval** of average precision: symmetric on the logit scale, with the resamples' standard deviation. Average
+  precision of resamples is biased, because copies of a positive image stand side by side in the ranking, and with few
+  positive images it is skewed; percentiles then miss the mean more often than they say (simulated: docs/metrics.md).
 * **Paired bootstrap**: both results are resampled together; the p value is how often the resampled difference is as
   far from the observed one as that is from zero.
 * **Permutation test**: under the null hypothesis the two results of an image may be swapped. For average precision,
@@ -29,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.metrics import AveragePrecision
@@ -54,7 +57,10 @@ _COLUMNS = 250  # resamples held in memory at a time
 _CLOSE = 1e-9
 
 Interval = tuple[float, float]
-METHOD = "bootstrap over test images (within their class for mean class recall), percentiles corrected for median bias"
+METHOD = (
+    "bootstrap over test images (within their class for mean class recall); percentiles corrected for median bias, "
+    "for average precision the standard deviation on the logit scale"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +107,8 @@ def interval_of(tests: Tests, measure: Measure, *, n_resamples: int = RESAMPLES,
     tuple of two floats
         Lower and upper end.
     """
-    resampled = _resampled([tests], measure, n_resamples, seed)[0]
-    return _percentiles(resampled, value_of(tests, measure))
+    resampled, value = _known(_resampled([tests], measure, n_resamples, seed)[0]), value_of(tests, measure)
+    return _on_logits(resampled, value) if isinstance(tests[0], LabelTest) else _percentiles(resampled, value)
 
 
 def compare(first: Tests, second: Tests, measure: Measure, *, n_resamples: int = RESAMPLES, seed: int = SEED) -> Paired:
@@ -138,7 +144,7 @@ def compare(first: Tests, second: Tests, measure: Measure, *, n_resamples: int =
     permuted = _permuted(first, second, measure, n_resamples, seed)
     return Paired(
         difference=difference,
-        interval=_percentiles(resampled, difference),
+        interval=_percentiles(_known(resampled), difference),
         p_bootstrap=_two_sided(resampled - difference, difference),
         p_permutation=_two_sided(permuted, difference),
         n_images=len({image_id for test in first for image_id in test.ids}),
@@ -183,6 +189,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
+def _known(resampled: Float64) -> Float64:
+    """Leave out resamples that have lost all positive images of every class."""
+    return resampled[~np.isnan(resampled)]
+
+
 def _percentiles(resampled: Float64, value: float) -> Interval:
     """Take the percentile interval, corrected for the bias of the median (Efron's BC)."""
     below = np.mean(resampled < value - _CLOSE) + 0.5 * np.mean(np.abs(resampled - value) <= _CLOSE)
@@ -190,6 +201,15 @@ def _percentiles(resampled: Float64, value: float) -> Interval:
     bias = ndtri(np.clip(below, inside, 1 - inside))
     ends = ndtr(2 * bias + ndtri([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     low, high = np.quantile(resampled, ends)
+    return float(low), float(high)
+
+
+def _on_logits(resampled: Float64, value: float) -> Interval:
+    """Lay the interval symmetrically about the logit of the value, its deviation by the delta method."""
+    if not 0.0 < value < 1.0:  # such a value has no logit, and its resamples hardly move
+        return _percentiles(resampled, value)
+    deviation = np.std(resampled, ddof=1) / (value * (1.0 - value))
+    low, high = expit(logit(value) + ndtri([(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * deviation)
     return float(low), float(high)
 
 
@@ -245,7 +265,10 @@ def _by_weights(
         found = [
             weighted_average_precisions(order, test.truth[:, k], mine, definition) for k, order in enumerate(orders)
         ]
-        return np.asarray(np.nanmean(found, axis=0))
+        classes_left = len(found) - np.isnan(found).sum(axis=0)
+        means = np.full(len(classes_left), np.nan)
+        np.divide(np.nansum(found, axis=0), classes_left, out=means, where=classes_left > 0)
+        return means
 
     return measure
 
