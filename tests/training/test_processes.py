@@ -17,6 +17,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     group = module.distributed
     monkeypatch.setattr(group, "init_process_group", lambda *a, **k: made.append(("meet", *a, k["device_id"])))
+    monkeypatch.setattr(module, "rendezvous", lambda *a, **k: iter([(torch.distributed.HashStore(), 1, 2)]))
     monkeypatch.setattr(group, "destroy_process_group", lambda: made.append(("part",)))
     monkeypatch.setattr(group, "is_initialized", lambda: True)
     monkeypatch.setattr(group, "get_rank", lambda: 1)
@@ -64,3 +65,16 @@ def test_float32_means_it_and_algorithms_are_sought_unless_they_must_be_repeatab
         assert (flags.benchmark, flags.allow_tf32) == (not exact, precision != "float32")
     finally:
         flags.benchmark, flags.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("machines", "heard"), [(1, False), (2, True)])
+def test_what_was_said_before_a_restart_is_heard_no_more_on_one_machine(machines, heard, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(2 // machines))
+    kept = torch.distributed.HashStore()  # as torchrun keeps its own
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "5")
+    module._of_this_start(kept).set("address", "of the dead")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "6")
+    assert module._of_this_start(kept).check(["address"]) is heard
+    module._of_this_start(kept).set("address", "of the living")
+    assert module._of_this_start(kept).get("address") == b"of the living"

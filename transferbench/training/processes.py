@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from transferbench.errors import TrainingError
@@ -151,10 +153,12 @@ def together(device: str) -> Iterator[Processes]:
         _refuse_to_share()
     done = False
     try:
+        store, rank, _ = next(rendezvous("env://", timeout=_PATIENCE))
+        meeting: dict[str, Any] = {"store": _of_this_start(store), "rank": rank, "world_size": world}
         if gpu:
-            distributed.init_process_group("nccl", timeout=_PATIENCE, device_id=torch.device(device))
+            distributed.init_process_group("nccl", timeout=_PATIENCE, device_id=torch.device(device), **meeting)
         else:
-            distributed.init_process_group("gloo", timeout=_PATIENCE)
+            distributed.init_process_group("gloo", timeout=_PATIENCE, **meeting)
         yield Processes(distributed.get_rank(), world)
         done = True
     except RuntimeError as problem:
@@ -169,6 +173,18 @@ def together(device: str) -> Iterator[Processes]:
         # NCCL takes leave by finishing what was begun, and would wait for those who will never come.
         if distributed.is_initialized() and (done or not gpu):
             distributed.destroy_process_group()
+
+
+def _of_this_start(store: Store) -> Store:
+    """Keep apart what processes told each other before torchrun started them anew.
+
+    torchrun's own store outlives a restart, with the addresses of the dead under the names where the living look for
+    each other: who reads one waits for a call that never comes. On several machines the number of restarts differs from
+    one to the next, so there the store stays as it is.
+    """
+    alone = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    starts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "any"
+    return PrefixStore(f"start {starts}", store)
 
 
 def _refuse_to_share() -> None:
