@@ -4,6 +4,7 @@
 """
 
 import errno
+import os
 import signal
 import sys
 import warnings
@@ -37,12 +38,24 @@ class Boundary(click.Group):
             # EPIPE is click's: whoever read stdout has gone. Without a number it is no answer of the system.
             if problem.errno in {None, errno.EPIPE}:
                 raise
+            _let_go_of_stdout()
             where = f": {problem.filename}" if problem.filename is not None else ""
             msg = f"the system says: {problem.strerror}{where}.\n  Nothing that was finished is lost."
             raise click.ClickException(msg) from problem
         except KeyboardInterrupt:
             click.echo(f"\nInterrupted. {_KEPT}", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _let_go_of_stdout() -> None:
+    """Drop what a full disk does not take: Python would try once more when it ends, and exit with a code of its own."""
+    try:
+        if sys.stdout is not None:  # it is None where a shell has closed it
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _show_warning(message: Warning | str, *_details: Any) -> None:
