@@ -154,11 +154,14 @@ def together(device: str) -> Iterator[Processes]:
     done = False
     try:
         store, rank, _ = next(rendezvous("env://", timeout=_PATIENCE))
-        meeting: dict[str, Any] = {"store": _of_this_start(store), "rank": rank, "world_size": world}
-        if gpu:
-            distributed.init_process_group("nccl", timeout=_PATIENCE, device_id=torch.device(device), **meeting)
-        else:
-            distributed.init_process_group("gloo", timeout=_PATIENCE, **meeting)
+        distributed.init_process_group(
+            "nccl" if gpu else "gloo",
+            timeout=_PATIENCE,
+            store=_of_this_start(store),
+            rank=rank,
+            world_size=world,
+            device_id=torch.device(device) if gpu else None,
+        )
         yield Processes(distributed.get_rank(), world)
         done = True
     except RuntimeError as problem:
