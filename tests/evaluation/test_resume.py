@@ -85,7 +85,7 @@ def regime(request, monkeypatch):
 
         def narrow(self, *given, made=made):
             made(self, *given)
-            self.direct_up_to = 0
+            self.direct_up_to = self.direct_up_to_if_slow = 0
 
         monkeypatch.setattr(kind, "__init__", narrow)
 

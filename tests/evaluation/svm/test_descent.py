@@ -46,7 +46,7 @@ def test_rows_multiply_as_their_gram_matrix_does(dtype):
 def test_every_way_reaches_the_certified_optimum(loss, widest):
     _, signs, gram = problem()
     operator = GramOperator(gram)
-    operator.widest = operator.direct_up_to = widest
+    operator.widest = operator.direct_up_to = operator.direct_up_to_if_slow = widest
     descent = Descent(operator, signs, loss, tolerance=1e-6, max_rounds=1000)
     for C in (0.01, 1.0, 20.0):
         descent.solve(C)
@@ -136,7 +136,7 @@ def test_block_size_does_not_matter_to_the_optimum(monkeypatch):
     _, signs, gram = problem(n=100)
     monkeypatch.setattr(operators, "_BLOCK", 7)
     operator = GramOperator(gram)
-    operator.widest = operator.direct_up_to = 0
+    operator.widest = operator.direct_up_to = operator.direct_up_to_if_slow = 0
     small = Descent(operator, signs, "hinge", max_rounds=2000, tolerance=1e-7)
     small.solve(1.0)
     whole = Descent(GramOperator(gram), signs, "hinge", tolerance=1e-9)
@@ -150,7 +150,7 @@ def test_block_size_does_not_matter_to_the_optimum(monkeypatch):
 def test_a_path_in_step_without_exact_sums_is_at_the_optimum_of_every_C(dtype):
     _, signs, gram = problem(dtype=dtype)
     operator = GramOperator(gram)
-    operator.direct_up_to = 0
+    operator.direct_up_to = operator.direct_up_to_if_slow = 0
     descent = Descent(operator, signs, "squared_hinge", tolerance=1e-4, certified=False)
     for C in (0.01, 0.03, 0.1, 1.0):
         descent.solve(C)
@@ -200,6 +200,6 @@ def test_what_is_not_positive_definite_in_its_precision_is_left_to_the_other_way
     b, f = np.full(400, 0.25), np.zeros(400)
     before = b.copy(), f.copy()
     constants = costs("squared_hinge", 1e12, 4)
-    assert not operator.finish_direct(signs[0], b, f, constants, 0, 1e-5, np.inf)
+    assert not operator.finish_direct((signs[0], b, f), constants, 0, 1e-5, 0, 400)
     np.testing.assert_array_equal(b, before[0])
     np.testing.assert_array_equal(f, before[1])

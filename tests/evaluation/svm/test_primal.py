@@ -25,7 +25,7 @@ def problem(n=900, d=24, classes=4, seed=1):
 
 def operator_of(rows, bias=1.0, dtype=np.float64):
     operator = RowsOperator.of(rows, bias, np.dtype(dtype))
-    operator.direct_up_to = 0
+    operator.direct_up_to = operator.direct_up_to_if_slow = 0
     return operator
 
 

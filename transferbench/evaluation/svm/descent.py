@@ -4,7 +4,7 @@ At a small C nearly every image has a coefficient. Then all classes go in step, 
 matrix with all classes at once, at the speed of a matrix product: for the squared hinge Newton's method on the primal
 (``newton``); for the hinge, which has no second derivative, blocked sweeps and conjugate gradients on the dual. At a
 larger C few images matter, different ones for every class. Then each class gathers the small Gram matrix of its own
-images: for the squared hinge Newton's method with a Cholesky factor (``direct``), for the hinge sweeps that find the
+images: for the squared hinge Newton's method on their dual system (``direct``), for the hinge sweeps that find the
 coefficients at a bound, and conjugate gradients for the others.
 """
 
@@ -36,8 +36,8 @@ PATH_TOLERANCES = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 _CONJUGATE_STEPS = 10
 _ENOUGH = 0.01
 _TURNS = 4
+_PATIENCE = 12
 _ALONE = 6
-_MARGIN = 0.02
 _TINY = 1e-300
 _NEWTON = "newton-"
 _Numbers = NDArray[np.intp]
@@ -201,7 +201,7 @@ class Descent:
         """Take classes to the tolerance in step, or until so few images matter that each is better finished alone."""
         assert self._newton is not None  # noqa: S101 - made by the only caller
         taking_part = classes
-        for _ in range(self._max_rounds):
+        for round_ in range(self._max_rounds):
             if not len(classes):
                 break
             self.rounds += 1
@@ -213,33 +213,38 @@ class Descent:
                 self._refresh(classes[stays])
                 self._measure(classes[stays], costs)
             open_ = self.gaps[classes] > self.tolerance
+            # Not a step further by rounding, or always one more: steps of all classes get these nowhere.
+            self._newton.slow[classes[open_ & (stays | (round_ >= _PATIENCE))]] = True
             classes = classes[open_ & (stays | ~self._few_within(classes))]
         self._newton.settle(taking_part, costs)
 
     def _few_within(self, classes: _Numbers) -> NDArray[np.bool_]:
         """Tell of which classes few enough images are within their margin for a matrix of their own."""
-        Y, F, limit = self._signs, self.scores, self._operator.direct_up_to
-        return np.array([newton_kernels.within(Y[k], F[k], 0.0) <= limit for k in classes], dtype=bool)
+        Y, F, limits = self._signs, self.scores, self._widest_alone()
+        return np.array([newton_kernels.within(Y[k], F[k], 0.0) <= limits[k] for k in classes], dtype=bool)
+
+    def _widest_alone(self) -> NDArray[np.int64]:
+        """Return up to how many images a class is finished alone: more where steps of all classes get it nowhere."""
+        assert self._newton is not None  # noqa: S101 - made by `_solve_squared`
+        limits = (self._operator.direct_up_to_if_slow, self._operator.direct_up_to)
+        return np.where(self._newton.slow, *limits).astype(np.int64)
 
     def _alone(self, classes: _Numbers, costs: Costs) -> None:
         """Finish every class on the images that matter to it, as far as they are few enough."""
-        Y, B, F = self._signs, self.coefficients, self.scores
+        Y, B, F, widest = self._signs, self.coefficients, self.scores, self._widest_alone()
         for turn in range(_ALONE):
-            if not len(classes) or not self._operator.direct_up_to:
+            if not len(classes) or not widest.any():
                 return
             self.rounds += 1
-            # An image outside the matrix may meet its margin; then more are taken in, or all of them: at once where the
-            # tolerance is tight, for there that is what it comes to.
-            whole = self._operator.finishes_whole and (self._certified or turn > 0)
-            margin = np.inf if whole else _MARGIN * 2**turn
 
-            def finish(k: int, margin: float = margin) -> bool:
-                return self._operator.finish_direct(Y[k], B[k], F[k], costs, int(k), self.tolerance, margin)
+            def finish(k: int, turn: int = turn) -> bool:
+                signed = Y[k], B[k], F[k]
+                return self._operator.finish_direct(signed, costs, int(k), self.tolerance, turn, int(widest[k]))
 
             with one_core_each():
                 done = each(classes, finish)
             classes = classes[np.array(done, dtype=bool)]
-            if not whole:
+            if not self._operator.finishes_whole:
                 self._refresh(classes)
             elif self._newton is not None:
                 self._newton.forget(classes)

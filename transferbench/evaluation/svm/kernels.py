@@ -289,14 +289,26 @@ def finish(gram, y, b, f, loss, ridge, upper, squared, tolerance, margin, widest
 
 
 @compiled
+def add_rows(gram, chosen, values, total):
+    """Add multiples of chosen rows to `total`, in its type; four at a time, for it is read and written each time."""
+    m = chosen.shape[0]
+    for p in range(0, m - m % 4, 4):
+        a, b, c, d = gram[chosen[p]], gram[chosen[p + 1]], gram[chosen[p + 2]], gram[chosen[p + 3]]
+        x, y, z, w = values[p], values[p + 1], values[p + 2], values[p + 3]
+        for j in range(total.shape[0]):
+            total[j] += x * a[j] + y * b[j] + z * c[j] + w * d[j]
+    for p in range(m - m % 4, m):
+        row = gram[chosen[p]]
+        for j in range(total.shape[0]):
+            total[j] += values[p] * row[j]
+
+
+@compiled
 def multiply_sparse(gram, b, f):
-    """Compute ``f = K b`` in float64, reading only the rows of coefficients that are not 0."""
+    """Compute ``f = K b`` in the type of `f`, reading only the rows of coefficients that are not 0."""
     f[:] = 0.0
-    for i in range(b.shape[0]):
-        if b[i] != 0.0:
-            row = gram[i]
-            for j in range(f.shape[0]):
-                f[j] += b[i] * row[j]
+    chosen = np.flatnonzero(b)
+    add_rows(gram, chosen, b[chosen], f)
 
 
 @compiled

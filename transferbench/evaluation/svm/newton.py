@@ -37,6 +37,11 @@ class Newton:
         +1, -1, or 0 where an image is left out of a class.
     coefficients, scores : ndarray of shape (K, n), float64
         b and K b; moved in place.
+
+    Attributes
+    ----------
+    slow : ndarray of shape (K,), bool
+        Of which classes the last step was cut short.
     """
 
     def __init__(self, operator: Operator, signs: Signs, coefficients: Float64, scores: Float64) -> None:
@@ -44,6 +49,7 @@ class Newton:
         self._signs = signs
         self._b, self._f = coefficients, scores
         self._preconditioner: Preconditioner | None = None
+        self.slow = np.zeros(len(signs), dtype=bool)
         # The gradient's model: what the residual would be if no image had met or left its margin, and its image.
         shape = (len(signs), operator.n)
         self._known = np.zeros(len(signs), dtype=bool)
@@ -55,6 +61,7 @@ class Newton:
         """Return all that later steps depend on but coefficients and scores; see `Descent.state`."""
         own: dict[str, NDArray[Any]] = {
             "known": self._known,
+            "slow": self.slow,
             "model": self._model,
             "model-image": self._model_image,
             "hard": self._hard,
@@ -63,7 +70,7 @@ class Newton:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go back to a state; see `Descent.restore`."""
-        self._known, self._model = state["known"], state["model"]
+        self._known, self.slow, self._model = state["known"], state["slow"], state["model"]
         self._model_image, self._hard = state["model-image"], state["hard"]
         if "squares" in state:
             self._preconditioned().restore(state)
@@ -175,6 +182,7 @@ class Newton:
             arriving = (length, residual, image, search_image, product, square)
             in_ranges(len(classes), partial(kernels.arrive_classes, *arriving))
             going &= square > enough
+            self.slow[classes] = going
             if not going.any():
                 break
             new, new_image = preconditioner.apply(classes, residual, image)

@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 from transferbench.evaluation.svm import direct, kernels
 from transferbench.evaluation.svm.objective import Costs, Signs
 from transferbench.evaluation.svm.threads import each, in_ranges
-from transferbench.types.arrays import Float64, Int64
+from transferbench.types.arrays import Float64
 
 Matrix = NDArray[np.floating[Any]]
+Signed = tuple[NDArray[np.int8], Float64, Float64]
+"""Signs, coefficients and scores of one class."""
 _BLOCK = 256
 _SWEEPS = 3
 # Above this part of coefficients that are not 0, a matrix product beats reading single rows.
 _DENSE = 0.1
+_IN_CACHE = 1500
+_ROOM = 6000
 
 
 class Operator(Protocol):
@@ -25,6 +29,7 @@ class Operator(Protocol):
     dtype: np.dtype[Any]
     widest: int
     direct_up_to: int
+    direct_up_to_if_slow: int
     sparse_below: int
     finishes_whole: bool
 
@@ -43,13 +48,12 @@ class Operator(Protocol):
     def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
         """Solve for class `k` of `costs` alone, as long as at most `widest` images matter; return its relative gap."""
 
-    def finish_direct(
-        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, margin: float
-    ) -> bool:
-        """Solve the squared hinge for class `k` alone, if at most `direct_up_to` images are within their margin.
+    def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:
+        """Solve the squared hinge for class `k` alone, if at most `widest` images are within their margin.
 
-        Those not beyond it by more than `margin` take part; `b` is changed, `f` is not. With an infinite margin, if the
-        operator `finishes_whole`, all take part, and `f` is changed too, summed in float64. Return whether it was done.
+        If the operator `finishes_whole`, coefficients and scores of all images are changed, the latter summed in
+        float64. Otherwise only coefficients are, and those of images far beyond their margin become 0: the more `turn`,
+        counted from 0, the fewer. Return whether it was done.
         """
 
 
@@ -69,8 +73,11 @@ class GramOperator:
         self.n = len(gram)
         self.dtype = gram.dtype
         self.widest = max(512, min(self.n // 2, 2048))
-        # m images cost about 0.7 m^3 operations in all factors, finishing in step about ten products of 2 n^2.
-        self.direct_up_to = max(512, int((30 * self.n**2) ** (1 / 3)))
+        # Beyond, gathering a class's matrix and passing over it was measured to cost more than finishing in step: the
+        # sooner, the fewer of them a core has in its cache.
+        self.direct_up_to = max(512, min(3 * self.n // 10, _IN_CACHE), int((30 * self.n**2) ** (1 / 3)))
+        # Where that takes hundreds of products, anything does that has room for a matrix on every core.
+        self.direct_up_to_if_slow = max(self.n // 2, min(self.n, _ROOM))
         # A single row comes from memory at a sixteenth of the speed of its part in a matrix product.
         self.sparse_below = self.n // 16
 
@@ -123,25 +130,16 @@ class GramOperator:
         constants = (costs.loss[k], costs.ridge[k], costs.upper[k], costs.squared)
         return float(kernels.finish(self.gram, sign, b, f, *constants, tolerance, MARGIN, self.widest, 60))
 
-    def finish_direct(
-        self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float, margin: float
-    ) -> bool:
+    def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:  # noqa: ARG002 - nothing is left out
         """Solve for one class; see `Operator.finish_direct`."""
-        constants = (costs.loss[k], costs.ridge[k])
-        if np.isfinite(margin):
-            return direct.finish_direct(self._small, sign, b, f, constants, tolerance, margin, self.direct_up_to)
+        sign, b, f = signed
         before = b.copy(), f.copy()
+        here = True
         try:
-            whole = (tolerance, self.direct_up_to, direct.ROUNDS)
-            return bool(direct.finish_whole(self.gram, sign, b, f, *constants, *whole))
+            return bool(direct.minimise(self.gram, sign, b, f, costs.loss[k], costs.ridge[k], tolerance, widest, here))
         except np.linalg.LinAlgError:  # C is too large for this precision
             b[:], f[:] = before
             return False
-
-    def _small(self, index: Int64) -> Matrix:
-        result = np.empty((len(index), len(index)), self.dtype)
-        kernels.gather(self.gram, index, index, 0, len(index), result)
-        return result
 
 
 MARGIN = 0.05

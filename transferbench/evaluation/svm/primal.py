@@ -38,6 +38,11 @@ class PrimalNewton:
         +1, -1, or 0 where an image is left out of a class.
     coefficients, scores : ndarray of shape (K, n), float64
         b and K b. Scores are moved in place; coefficients follow when they are settled.
+
+    Attributes
+    ----------
+    slow : ndarray of shape (K,), bool
+        Of which classes the last step was cut short.
     """
 
     def __init__(self, operator: RowsOperator, signs: Signs, coefficients: Float64, scores: Float64) -> None:
@@ -48,14 +53,16 @@ class PrimalNewton:
         self._weights: Float64 = np.zeros((len(signs), operator.dimensions + 1))
         self._known = np.zeros(len(signs), dtype=bool)
         self._settled = np.ones(len(signs), dtype=bool)
+        self.slow = np.zeros(len(signs), dtype=bool)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that later steps depend on but coefficients and scores; see `Descent.state`."""
-        return {"weights": self._weights, "known": self._known, "settled": self._settled}
+        return {"weights": self._weights, "known": self._known, "settled": self._settled, "slow": self.slow}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go back to a state; see `Descent.restore`."""
         self._weights, self._known, self._settled = state["weights"], state["known"], state["settled"]
+        self.slow = state["slow"]
 
     def forget(self, classes: Int64) -> None:
         """Take note that coefficients were changed by somebody else; see `newton.Newton.forget`."""
@@ -102,7 +109,8 @@ class PrimalNewton:
         going = np.flatnonzero(~stays)
         if len(going):
             enough = np.maximum(_ENOUGH * square, 0.5 * tolerance * objective)[going]
-            step, gain = self._conjugate(descent[going].astype(hard.dtype), hard[going], enough)
+            step, gain, cut_short = self._conjugate(descent[going].astype(hard.dtype), hard[going], enough)
+            self.slow[classes[going]] = cut_short
             self._go(classes[going], costs.loss[classes[going]], step, gain)
         return gaps, stays
 
@@ -115,13 +123,14 @@ class PrimalNewton:
         in_ranges(len(classes), partial(kernels.pull_classes, *fixed, pull, hard, losses))
         return pull, hard, losses
 
-    def _conjugate(self, residual: Matrix, hard: Matrix, enough: Float64) -> tuple[Matrix, Matrix]:
-        """Solve for Newton's steps of the weight vectors; return them and the scores they add."""
+    def _conjugate(self, residual: Matrix, hard: Matrix, enough: Float64) -> tuple[Matrix, Matrix, NDArray[np.bool_]]:
+        """Solve for Newton's steps of the weight vectors; return them, the scores they add, and which are cut short."""
         curvature = hard.mean(axis=1, dtype=np.float64)
         search = self._inverse.apply(curvature, residual)
         image = self._operator.backward(search)
         step, gain, bent = np.zeros_like(search), np.zeros_like(image), np.empty_like(image)
         rotated, bends = _dots(search, residual), np.empty(len(residual))
+        going = np.zeros(len(residual), dtype=bool)
         for _ in range(_CONJUGATE_STEPS):
             in_ranges(len(residual), partial(kernels.bend_classes, hard, image, bent, bends))
             bends += _dots(search, search)
@@ -139,7 +148,7 @@ class PrimalNewton:
             new_image = self._operator.backward(new)
             in_ranges(len(residual), partial(kernels.add_classes, ratio[:, 0], image, new_image))
             search, image = new + ratio * search, new_image
-        return step, gain
+        return step, gain, going
 
     def _go(self, classes: Int64, loss: Float64, step: Matrix, gain: Matrix) -> None:
         start, bend = _dots(self._weights[classes], step), _dots(step, step)

@@ -1,0 +1,85 @@
+"""The systems of one class's images, held to numpy's solver; and classes that steps of all classes get nowhere."""
+
+import numpy as np
+import pytest
+
+from transferbench.evaluation.svm import direct, kernels
+from transferbench.evaluation.svm.descent import Descent
+from transferbench.evaluation.svm.operators import GramOperator
+
+
+def system(n, dtype, ridge, seed=0):
+    rows = np.maximum(np.random.default_rng(seed).standard_normal((n, 3 * n)) + 0.3, 0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    sign = np.where(np.arange(n) % 3 == 0, 1, -1).astype(np.int8)
+    return (rows @ rows.T + 1).astype(dtype), sign, np.array([ridge, 2 * ridge])
+
+
+def solved(gram, chosen, sign, ridge):
+    matrix = gram[np.ix_(chosen, chosen)].astype(np.float64)
+    return np.linalg.solve(matrix + np.diag(ridge[(sign[chosen] > 0).astype(int)]), sign[chosen].astype(np.float64))
+
+
+@pytest.mark.parametrize("m", range(10))
+def test_rows_are_added_whatever_is_left_of_fours(m):
+    gram = np.random.default_rng(m).standard_normal((12, 12)).astype(np.float32)
+    chosen = np.arange(11, 11 - m, -1)
+    values = np.random.default_rng(9).standard_normal(m)
+    total = np.ones(12)
+    kernels.add_rows(gram, chosen, values, total)
+    np.testing.assert_allclose(total, 1 + values @ gram[chosen].astype(np.float64), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(np.float64, 1e-9), (np.float32, 2e-5)])
+@pytest.mark.parametrize("stiff", [False, True])
+def test_both_ways_solve_the_system_of_chosen_images(dtype, rounding, stiff):
+    gram, sign, ridge = system(120, dtype, 0.05)
+    chosen = np.flatnonzero(np.arange(120) % 4 != 1)
+    start = np.random.default_rng(1).standard_normal(120)
+    found, by_factor = direct.solve_chosen(gram, chosen, sign, ridge, start, rounding**2, stiff, 2)
+    assert by_factor == stiff
+    np.testing.assert_allclose(found, solved(gram, chosen, sign, ridge), atol=20 * rounding)
+
+
+def test_conjugate_gradients_end_where_they_are_told_to():
+    gram, sign, ridge = system(200, np.float64, 0.01)
+    own, right = ridge[(sign > 0).astype(int)], sign.astype(np.float64)
+
+    def left(solution):
+        return float(((right - gram @ solution - own * solution) ** 2).sum())
+
+    for enough in (1.0, 1e-3, 1e-8):
+        solution = np.zeros(200)
+        assert direct.solve_conjugate(gram, own, right, solution, enough, 200)
+        assert enough * 1e-4 < left(solution) <= enough
+    solution = np.zeros(200)
+    assert not direct.solve_conjugate(gram, own, right, solution, 1e-8, 3)
+    assert left(solution) < left(np.zeros(200))
+
+
+def test_a_system_too_stiff_for_conjugate_gradients_gets_a_factor():
+    n = 64
+    vectors = np.linalg.qr(np.random.default_rng(0).standard_normal((n, n)))[0]
+    gram = np.ascontiguousarray((vectors * np.logspace(0, -9, n)) @ vectors.T)
+    sign, ridge = np.where(np.arange(n) % 2, 1, -1).astype(np.int8), np.full(2, 1e-10)
+    found, by_factor = direct.solve_chosen(gram, np.arange(n), sign, ridge, np.zeros(n), 1e-20, False, 0)
+    assert by_factor
+    expected = solved(gram, np.arange(n), sign, ridge)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("C", [100.0, 1000.0])
+def test_classes_that_common_steps_get_nowhere_are_finished_alone_though_wide(C):
+    """Random labels: hundreds of images stay within their margin, more than are finished alone otherwise."""
+    rng = np.random.default_rng(0)
+    gram, _, _ = system(600, np.float32, 1.0)
+    signs = np.where(rng.random((3, 600)) < 0.5, 1, -1).astype(np.int8)
+    rounds = {}
+    for limit in (0, 600):
+        operator = GramOperator(gram)
+        operator.direct_up_to, operator.direct_up_to_if_slow = 100, limit
+        descent = Descent(operator, signs, "squared_hinge", max_rounds=40)
+        descent.solve(C)
+        rounds[limit] = descent.rounds
+        assert limit == 0 or (descent.gaps <= descent.tolerance).all()
+    assert rounds[600] < rounds[0] / 2
