@@ -1,5 +1,6 @@
 """Which way to take for a problem of some shape, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,9 +8,12 @@ from transferbench import environment
 
 Way = Literal["gram", "rows"]
 
-# How many products with the Gram matrix a path over C takes, and how many times less work the rows' way must be before
-# it is worth giving up finishing classes one by one.
-_PRODUCTS = 200
+PRODUCTS_A_C: Mapping[Way, int] = {"gram": 10, "rows": 33}
+"""Products with the Gram matrix that a value of C was measured to take, together with all that is not a product."""
+PRODUCTS_OF_TRAINING: Mapping[Way, int] = {"gram": 5, "rows": 15}
+"""The same of the training with the C chosen."""
+_TRIED = 5
+# How many times less work the rows' way must be: how many products it takes depends much more on the features.
 _ADVANTAGE = 4
 _MEMORY_PART = 0.4
 
@@ -63,8 +67,9 @@ def choose(n: int, dimensions: int, n_classes: int, *, memory_bytes: int | None 
     size = f"a Gram matrix of {n:,} images takes {room}"
     if gram_bytes > _MEMORY_PART * memory:
         return Choice("rows", f"{size}, more than {_MEMORY_PART:.0%} of {memory / 2**30:.0f} GiB")
-    with_gram = n * n * dimensions + 2 * n * n * n_classes * _PRODUCTS
-    with_rows = 4 * n * dimensions * n_classes * _PRODUCTS
+    products = {way: _TRIED * PRODUCTS_A_C[way] + PRODUCTS_OF_TRAINING[way] for way in PRODUCTS_A_C}
+    with_gram = n * n * dimensions + 2 * n * n * n_classes * products["gram"]
+    with_rows = 4 * n * dimensions * n_classes * products["rows"]
     if with_rows * _ADVANTAGE < with_gram:
         return Choice("rows", f"rows of {dimensions:,} values are short beside {n:,} images")
     return Choice("gram", f"{size}, shared by {n_classes} classes and all values of C")

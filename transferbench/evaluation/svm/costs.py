@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transferbench.evaluation.svm.choice import Way
+from transferbench.evaluation.svm.choice import PRODUCTS_A_C, PRODUCTS_OF_TRAINING, Way
 from transferbench.types.split import Split
 
 ROWS_IN_MEMORY_PART = 0.3
 """Of the machine's memory: what rows may take where they are used as rows; beyond, they are read again and again."""
-# Products with the Gram matrix that a value of C, and the training with the one chosen, were measured to take together
-# with all that is not a product (benchmarks/NOTES.md); by rows no class can be finished alone.
-_PRODUCTS_A_C, _PRODUCTS_OF_TRAINING = {"gram": 10, "rows": 33}, {"gram": 5, "rows": 15}
 _READ_BYTES_PER_SECOND = 3e8
 _SECONDS_A_FIT = 0.001
 # Arrays of a coefficient per class and image that are in memory at once, and Python with its libraries.
@@ -126,13 +123,13 @@ def seconds(shape: Shape, way: Way, rate: float) -> Seconds:
     reading = 4 * shape.images * width / _READ_BYTES_PER_SECOND
 
     def product(n: int) -> float:
-        return 2 * n * (n if way == "gram" else 2 * width) * K / rate + K * _SECONDS_A_FIT / _PRODUCTS_A_C[way]
+        return 2 * n * (n if way == "gram" else 2 * width) * K / rate + K * _SECONDS_A_FIT / PRODUCTS_A_C[way]
 
     scored = sum(2 * K * width * (n + m) for n, m in zip(shape.train, shape.test, strict=True))
     return Seconds(
         gram=reading + shape.everyone**2 * width / rate if way == "gram" else reading,
-        choosing=sum(shape.tried * _PRODUCTS_A_C[way] * product(n) for n in shape.fit if n),
-        training=sum(_PRODUCTS_OF_TRAINING[way] * product(n) for n in shape.train),
+        choosing=sum(shape.tried * PRODUCTS_A_C[way] * product(n) for n in shape.fit if n),
+        training=sum(PRODUCTS_OF_TRAINING[way] * product(n) for n in shape.train),
         testing=reading + scored / rate,
     )
 

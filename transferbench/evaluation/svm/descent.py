@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from transferbench.evaluation.svm import kernels, newton_kernels
 from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, Loss, Signs
-from transferbench.evaluation.svm.operators import MARGIN, Operator
+from transferbench.evaluation.svm.operators import MARGIN, GramOperator, Operator
 from transferbench.evaluation.svm.primal import PrimalNewton
 from transferbench.evaluation.svm.rows import RowsOperator
 from transferbench.evaluation.svm.threads import each, in_ranges, one_core_each
@@ -269,11 +269,12 @@ class Descent:
         Y, B, F = self._signs, self.coefficients, self.scores
         self._rescale(classes, costs)
         self._measure(classes, costs)
-        if self._operator.widest:
+        operator = self._operator
+        if isinstance(operator, GramOperator) and operator.widest:
             classes = classes[(self.gaps > self.tolerance)[classes]]
             self.rounds += 1
             self.gaps[classes] = each(
-                classes, lambda k: self._operator.finish(Y[k], B[k], F[k], costs, int(k), self.tolerance)
+                classes, lambda k: operator.finish(Y[k], B[k], F[k], costs, int(k), self.tolerance)
             )
 
     def _hinge_together(self, classes: _Numbers, costs: Costs) -> None:

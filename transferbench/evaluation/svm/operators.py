@@ -45,9 +45,6 @@ class Operator(Protocol):
     def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
         """Minimise over one block of images after the other, changing coefficients and scores in place."""
 
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
-        """Solve for class `k` of `costs` alone, as long as at most `widest` images matter; return its relative gap."""
-
     def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:
         """Solve the squared hinge for class `k` alone, if at most `widest` images are within their margin.
 
@@ -126,7 +123,7 @@ class GramOperator:
             scores += change @ rows
 
     def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
-        """Solve for one class; see `Operator.finish`."""
+        """Solve for class `k` of `costs` alone, as long as at most `widest` images matter; return its relative gap."""
         constants = (costs.loss[k], costs.ridge[k], costs.upper[k], costs.squared)
         return float(kernels.finish(self.gram, sign, b, f, *constants, tolerance, MARGIN, self.widest, 60))
 

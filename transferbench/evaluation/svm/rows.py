@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from transferbench.evaluation.svm import direct
@@ -204,10 +203,6 @@ class RowsOperator:
             weights += change @ block
             bias += change.sum(axis=1, dtype=np.float64)
         scores[:] = self._scores(weights, coefficients)
-
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
-        """Refuse: there is no Gram matrix to gather from, as `widest` says; see `Operator.finish`."""
-        raise NotImplementedError
 
     def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:
         """Solve for one class, if the rows are in memory; see `Operator.finish_direct`."""
