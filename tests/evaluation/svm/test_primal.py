@@ -36,7 +36,7 @@ def test_halves_of_a_product_are_those_of_rows_with_the_bias_appended(bias):
     operator = operator_of(rows, bias)
     rng = np.random.default_rng(0)
     coefficients, weights = rng.standard_normal((3, len(rows))), rng.standard_normal((3, 25))
-    np.testing.assert_allclose(operator.square(), extended.T @ extended, rtol=1e-10)
+    np.testing.assert_allclose(operator.square, extended.T @ extended, rtol=1e-10)
     np.testing.assert_allclose(operator.forward(coefficients), coefficients @ extended, atol=1e-9)
     np.testing.assert_allclose(operator.backward(weights), weights @ extended.T, atol=1e-9)
     both = operator.backward(operator.forward(coefficients))
@@ -45,7 +45,7 @@ def test_halves_of_a_product_are_those_of_rows_with_the_bias_appended(bias):
 
 def test_the_shared_inverse_is_that_of_the_nearest_power_of_two():
     rows, _ = problem()
-    square = operator_of(rows).square()
+    square = operator_of(rows).square
     inverse = SharedInverse(square, len(rows))
     vectors = np.random.default_rng(0).standard_normal((5, 25))
     found = inverse.apply(np.array([0.0, 0.25, 8.0, 9.1, np.inf]), vectors)
@@ -56,7 +56,7 @@ def test_the_shared_inverse_is_that_of_the_nearest_power_of_two():
 
 def test_no_more_factors_are_kept_than_said():
     rows, _ = problem()
-    inverse = SharedInverse(operator_of(rows).square(), len(rows))
+    inverse = SharedInverse(operator_of(rows).square, len(rows))
     inverse.apply(2.0 ** np.arange(9), np.ones((9, 25)))
     assert len(inverse._factors) == primal._FACTORS_KEPT
 

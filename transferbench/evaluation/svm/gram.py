@@ -22,7 +22,6 @@ from transferbench.types.arrays import Float64
 
 FLOAT64_UP_TO = 2048
 """Images up to which everything is in float64: there the Gram matrix is small, and extreme values of C stay exact."""
-_TILE = 64
 _ROWS_AT_ONCE = 1024
 
 
@@ -209,7 +208,7 @@ def _add_range(target: Matrix, block: Matrix, first: int, last: int) -> None:
 
 def _completed(gram: Matrix, lengths: Float64, bias: float) -> Matrix:
     """Fill the other half, divide by the lengths of whole rows, add the bias; all in place."""
-    in_ranges(-(-len(gram) // _TILE), lambda first, last: kernels.mirror(gram, first, last))
+    in_ranges(-(-len(gram) // kernels.TILE), lambda first, last: kernels.mirror(gram, first, last))
     factors = (1.0 / lengths).astype(gram.dtype)
     if not (factors == 1).all():
         gram *= factors

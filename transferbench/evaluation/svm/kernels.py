@@ -11,6 +11,9 @@ import numpy as np
 
 from transferbench.evaluation.svm.compiled import compiled
 
+TILE = 64
+"""Side of the square pieces in which a matrix is mirrored: two of them are in the nearest cache."""
+
 
 @compiled
 def relative_gap(y, b, f, loss, ridge, squared):
@@ -378,8 +381,8 @@ def mirror(matrix, first, last):
     """Copy what stands below the diagonal above it, tile by tile, for the columns of tile rows `first` to `last`."""
     n = matrix.shape[0]
     for tile in range(first, last):
-        top = tile * 64
-        for left in range(0, top + 64, 64):
-            for i in range(top, min(top + 64, n)):
-                for j in range(left, min(left + 64, i)):
+        top = tile * TILE
+        for left in range(0, top + TILE, TILE):
+            for i in range(top, min(top + TILE, n)):
+                for j in range(left, min(left + TILE, i)):
                     matrix[j, i] = matrix[i, j]

@@ -213,11 +213,12 @@ def bend_classes(hard, image, bent, bends, first, last):
 
 
 @compiled
-def add_classes(factors, vectors, total, first, last):
-    """Add multiples of vectors."""
+def add_classes(factors, vectors, places, total, first, last):
+    """Add multiples of vectors to the rows of `total` at some places."""
     for k in range(first, last):
+        row = total[places[k]]
         for i in range(total.shape[1]):
-            total[k, i] += factors[k] * vectors[k, i]
+            row[i] += factors[k] * vectors[k, i]
 
 
 @compiled

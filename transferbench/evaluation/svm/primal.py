@@ -49,7 +49,7 @@ class PrimalNewton:
         self._operator = operator
         self._signs = signs
         self._b, self._f = coefficients, scores
-        self._inverse = SharedInverse(operator.square(), operator.n)
+        self._inverse = SharedInverse(operator.square, operator.n)
         self._weights: Float64 = np.zeros((len(signs), operator.dimensions + 1))
         self._known = np.zeros(len(signs), dtype=bool)
         self._settled = np.ones(len(signs), dtype=bool)
@@ -128,27 +128,34 @@ class PrimalNewton:
         curvature = hard.mean(axis=1, dtype=np.float64)
         search = self._inverse.apply(curvature, residual)
         image = self._operator.backward(search)
-        step, gain, bent = np.zeros_like(search), np.zeros_like(image), np.empty_like(image)
-        rotated, bends = _dots(search, residual), np.empty(len(residual))
-        going = np.zeros(len(residual), dtype=bool)
+        rotated = _dots(search, residual)
+        step, gain = np.zeros_like(search), np.zeros_like(image)
+        cut_short = np.ones(len(residual), dtype=bool)
+        # All but `step` and `gain` are of those that are still going, for each costs as much as the others.
+        going = np.arange(len(residual))
         for _ in range(_CONJUGATE_STEPS):
-            in_ranges(len(residual), partial(kernels.bend_classes, hard, image, bent, bends))
+            bent, bends = np.empty_like(image), np.empty(len(going))
+            in_ranges(len(going), partial(kernels.bend_classes, hard, image, bent, bends))
             bends += _dots(search, search)
-            length = np.where(bends > 0, rotated / np.where(bends > 0, bends, 1), 0.0).astype(search.dtype)[:, None]
-            step += length * search
-            in_ranges(len(residual), partial(kernels.add_classes, length[:, 0], image, gain))
-            residual -= length * (search + self._operator.forward(bent))
-            going = (rotated > 0) & (_dots(residual, residual) > enough)
-            if not going.any():
+            length = np.where(bends > 0, rotated / np.where(bends > 0, bends, 1), 0.0).astype(search.dtype)
+            step[going] += length[:, None] * search
+            in_ranges(len(going), partial(kernels.add_classes, length, image, going, gain))
+            residual -= length[:, None] * (search + self._operator.forward(bent))
+            del bent
+            open_ = (rotated > 0) & (_dots(residual, residual) > enough)
+            cut_short[going] = open_
+            if not open_.any():
                 break
+            if not open_.all():
+                going, rotated, enough, curvature = going[open_], rotated[open_], enough[open_], curvature[open_]
+                residual, hard, search, image = residual[open_], hard[open_], search[open_], image[open_]
             new = self._inverse.apply(curvature, residual)
-            after = np.where(going, _dots(new, residual), 0.0)
-            ratio = np.where(going, after / np.where(rotated > 0, rotated, 1), 0.0).astype(search.dtype)[:, None]
-            rotated = np.maximum(after, 0)
+            before, rotated = rotated, np.maximum(_dots(new, residual), 0.0)
+            ratio = (rotated / before).astype(search.dtype)
             new_image = self._operator.backward(new)
-            in_ranges(len(residual), partial(kernels.add_classes, ratio[:, 0], image, new_image))
-            search, image = new + ratio * search, new_image
-        return step, gain, going
+            in_ranges(len(going), partial(kernels.add_classes, ratio, image, np.arange(len(going)), new_image))
+            search, image = new + ratio[:, None] * search, new_image
+        return step, gain, cut_short
 
     def _go(self, classes: Int64, loss: Float64, step: Matrix, gain: Matrix) -> None:
         start, bend = _dots(self._weights[classes], step), _dots(step, step)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas
 
-from transferbench.evaluation.svm import direct
+from transferbench.evaluation.svm import direct, kernels
 from transferbench.evaluation.svm.objective import Costs, Signs
 from transferbench.evaluation.svm.operators import Matrix, Signed, sweep_block
 from transferbench.types.arrays import Float32, Float64, Int64
 
 _BLOCK_IN_MEMORY = 1024
+_BLOCK_OF_SMALL = 512
 _LARGEST_SMALL = 4000
 # How far beyond its margin an image may be and still take part when a class is finished; only speed depends on it.
 _MARGIN = 0.02
@@ -130,14 +131,9 @@ class RowsOperator:
         """Length d of a row."""
         return int(next(iter(self._blocks())).shape[1])
 
+    @cached_property
     def square(self) -> Matrix:
-        """Compute X'X of the rows X, each with the bias appended.
-
-        Returns
-        -------
-        ndarray of shape (d + 1, d + 1)
-            Symmetric, in the type of the products.
-        """
+        """X'X of the rows X, each with the bias appended: (d + 1, d + 1), symmetric, in the type of the products."""
         d = self.dimensions + 1
         update = blas.dsyrk if self.dtype == np.float64 else blas.ssyrk
         half: Matrix = np.zeros((d, d), self.dtype, order="F")
@@ -212,7 +208,13 @@ class RowsOperator:
     def _small(self, index: Int64) -> Matrix:
         assert self._rows is not None  # noqa: S101 - `direct_up_to` is 0 otherwise
         rows = self._rows[index].astype(self.dtype, copy=False)
-        result: Matrix = rows @ rows.T + self.dtype.type(self._square)
+        result = np.empty((len(rows), len(rows)), self.dtype)
+        # Half of it, and by numpy: scipy's update of half a matrix holds Python's lock, and other cores wait.
+        for first in range(0, len(rows), _BLOCK_OF_SMALL):
+            last = min(first + _BLOCK_OF_SMALL, len(rows))
+            np.matmul(rows[first:last], rows[:last].T, out=result[first:last, :last])
+        kernels.mirror(result, 0, -(-len(rows) // kernels.TILE))
+        result += self.dtype.type(self._square)
         return result
 
     def _scores(self, weights: Matrix, coefficients: Matrix) -> Matrix:
