@@ -123,6 +123,23 @@ def test_permutations_of_average_precision_are_those_of_scipy(rng):
     assert found.p_permutation == pytest.approx(theirs.pvalue, abs=0.04)
 
 
+def test_the_paired_bootstrap_counts_only_resamples_that_have_a_value():
+    """One positive image, ranked first of three by one result and last by the other; worked by hand.
+
+    A resample with w copies of the positive image has the average precisions 1 and w/3. Of 27 resamples 8 have w = 0 and
+    no value; of the other 19 one (w = 3) has the difference 0, which is as far from 2/3 as that is from zero.
+    """
+    truth = np.array([[1], [-1], [-1]], dtype=np.int8)
+    good, poor = (
+        LabelTest(ids=("a", "b", "c"), truth=truth, scores=np.array(scores)[:, None])
+        for scores in ([3.0, 2.0, 1.0], [1.0, 3.0, 2.0])
+    )
+    found = compare([good], [poor], "area", n_resamples=20_000)
+    assert found.difference == pytest.approx(2 / 3)
+    assert found.p_bootstrap == pytest.approx(1 / 19, abs=0.006)  # of all 27 it would be 0.037
+    assert found.interval == pytest.approx((1 / 3, 2 / 3))
+
+
 def test_an_interval_of_average_precision_stays_inside_nought_and_one(rng):
     truth = np.where(np.arange(60) < 4, 1, -1).astype(np.int8)[:, None]
     scores = rng.normal(size=(60, 1)) + 1.5 * (truth > 0)  # one resample in fifty has no positive image

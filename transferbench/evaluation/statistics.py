@@ -17,6 +17,8 @@ images of the same kind. How far it moves with other training images is what the
   positive images it is skewed; percentiles then miss the mean more often than they say (simulated: docs/metrics.md).
 * **Paired bootstrap**: both results are resampled together; the p value is how often the resampled difference is as
   far from the observed one as that is from zero.
+* A resample without any positive image has no average precision. Intervals and the p value of the paired bootstrap are
+  of the other resamples alone; permutations keep every image.
 * **Permutation test**: under the null hypothesis the two results of an image may be swapped. For average precision,
   what is swapped is the image's rank in each class, because scores of different machines have no common scale.
 
@@ -74,7 +76,7 @@ class Paired:
     interval : tuple of two floats
         95% bootstrap interval of the difference.
     p_bootstrap : float
-        Two-sided, of the paired bootstrap.
+        Two-sided, of the paired bootstrap: of those resamples that have a value.
     p_permutation : float
         Two-sided, of the permutation test.
     n_images : int
@@ -140,11 +142,11 @@ def compare(first: Tests, second: Tests, measure: Measure, *, n_resamples: int =
         raise EvaluationError(msg)
     difference = value_of(first, measure) - value_of(second, measure)
     one, other = _resampled([first, second], measure, n_resamples, seed)
-    resampled = one - other
+    resampled = _known(one - other)
     permuted = _permuted(first, second, measure, n_resamples, seed)
     return Paired(
         difference=difference,
-        interval=_percentiles(_known(resampled), difference),
+        interval=_percentiles(resampled, difference),
         p_bootstrap=_two_sided(resampled - difference, difference),
         p_permutation=_two_sided(permuted, difference),
         n_images=len({image_id for test in first for image_id in test.ids}),
@@ -190,7 +192,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _known(resampled: Float64) -> Float64:
-    """Leave out resamples that have lost all positive images of every class."""
+    """Leave out resamples that have lost all positive images of every class: no number is far from nor near to any."""
     return resampled[~np.isnan(resampled)]
 
 
