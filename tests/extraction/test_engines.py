@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from transferbench.errors import DeviceError
 from transferbench.extraction.ncnn_engine import NcnnEngine
@@ -53,6 +54,19 @@ def test_engines_give_what_the_net_gives_layer_by_layer(name, rounding, layer):
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), engine.name
         assert least_cosine(found, expected) >= 0.99999
         assert np.array_equal(found, engine.describe(IMAGES))
+
+
+@pytest.mark.parametrize("layer", ["fc7+relu", "pool5"])
+def test_rows_of_mirror_images_follow_and_are_what_the_net_gives_for_images_that_pillow_mirrors(layer):
+    net = net_of("A")
+    mirrored = np.stack([np.asarray(ImageOps.mirror(Image.fromarray(image))) for image in IMAGES])
+    with torch.inference_mode():
+        given = torch.from_numpy(np.concatenate([IMAGES, mirrored])).permute(0, 3, 1, 2).float()
+        expected = net.describe(given - torch.tensor(Preprocessing().mean).view(3, 1, 1), layer).numpy()
+    for engine in engines_of(net, layer):
+        found = engine.describe(IMAGES, flip=True)
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), engine.name
+        assert least_cosine(found[3:], expected[:3]) < 0.9999  # so that it shows which are which
 
 
 def test_fc6_gives_what_its_convolution_gives():
