@@ -107,17 +107,21 @@ def test_best_weights_that_are_not_there_are_named(chain, tmp_path):
         choose(weights_choice(f"run:{run.name}@best"), Home(tmp_path), net="E")
 
 
-def test_the_best_weights_are_those_of_the_first_epoch_that_was_best(tree, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("ema", "kept_as", "prefix"), [((), "net", "net."), (("--ema", 0.9), "average", "module.net.")]
+)
+def test_the_best_weights_are_those_of_the_first_epoch_that_was_best(tree, tmp_path, monkeypatch, ema, kept_as, prefix):
     accuracies = iter([(0.2, 0.5), (0.6, 0.7), (0.6, 0.9), (0.3, 0.4)])
     monkeypatch.setattr("transferbench.training.loop.held_out_accuracy", lambda *_, **__: next(accuracies))
     kept = {}
 
     def saved(folder, step, state, *, best=False):
-        kept[step] = {key.removeprefix("net."): value.clone() for key, value in state["net"].items()}
+        kept[step] = {key.removeprefix(prefix): value.clone() for key, value in state[kept_as].items()}
         return save_checkpoint(folder, step, state, best=best)
 
     monkeypatch.setattr("transferbench.training.loop.save_checkpoint", saved)
-    done = tb("pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", *SLIM, "--epochs", 4, "--home", tmp_path)
+    command = ("pretrain", "--net", "A", "--dataset", f"imagefolder:{tree}", *SLIM, *ema, "--epochs", 4)
+    done = tb(*command, "--home", tmp_path)
     assert done.exit_code == 0, done.output
     (run,) = tmp_path.glob("runs/*")
     found = {epoch: kept[3 * epoch] for epoch in range(1, 5)}

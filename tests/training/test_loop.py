@@ -275,6 +275,32 @@ def test_a_moving_average_is_kept_and_measured_in_place_of_the_weights(tmp_path)
     assert same(resumed, averaged)
 
 
+def test_after_every_epoch_it_is_the_moving_average_that_is_measured(tmp_path, monkeypatch):
+    """By hand: w, then 0.9 average + 0.1 w after every step, of a layer that is followed from step to step."""
+    net, followed, measured = Net(), [], []
+    update = torch.optim.SGD.step
+
+    def noted(optimiser, *given, **named):
+        update(optimiser, *given, **named)
+        followed.append(net.last.weight.detach().clone())
+
+    def measure(given, *_, **__):
+        measured.append(given.last.weight.detach().clone())
+        return 0.5, 1.0
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    monkeypatch.setattr("transferbench.training.loop.held_out_accuracy", measure)
+    run(tmp_path, net=net, ema=0.9)
+    average, expected = followed[0], []
+    for step, weight in enumerate(followed, start=1):
+        average = average if step == 1 else 0.9 * average + 0.1 * weight
+        expected += [average] if step % 6 == 0 else []
+    assert len(measured) == len(expected) == 4
+    for found, by_hand, weight in zip(measured, expected, followed[5::6], strict=True):
+        assert torch.allclose(found, by_hand, atol=1e-6)
+        assert not torch.allclose(weight, by_hand, atol=1e-3)
+
+
 def test_held_out_accuracy_counts_every_image_once():
     images = Blobs(21, 3)
 
