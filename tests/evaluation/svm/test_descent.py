@@ -203,3 +203,32 @@ def test_what_is_not_positive_definite_in_its_precision_is_left_to_the_other_way
     assert not operator.finish_direct((signs[0], b, f), constants, 0, 1e-5, 0, 400)
     np.testing.assert_array_equal(b, before[0])
     np.testing.assert_array_equal(f, before[1])
+
+
+@pytest.mark.parametrize("certified", [True, False])
+def test_steps_of_all_classes_go_on_from_where_a_class_was_given_up(certified):
+    """A class that turns out too wide half way to its optimum has moved: its gradient is not the one known before."""
+    _, signs, gram = problem()
+
+    class GivesUp(GramOperator):
+        def finish_direct(self, signed, costs, k, tolerance, turn, widest):
+            super().finish_direct(signed, costs, k, tolerance, turn, len(gram))
+            signed[1][:] *= 0.9
+            signed[2][:] *= 0.9
+            self.direct_up_to = self.direct_up_to_if_slow = 0
+            return False
+
+    operator = GivesUp(gram)
+    descent = Descent(operator, signs, "squared_hinge", tolerance=1e-4, certified=certified)
+    operator.direct_up_to = operator.direct_up_to_if_slow = 0
+    descent.solve(1.0)
+    operator.direct_up_to = operator.direct_up_to_if_slow = len(gram)
+    descent.solve(3.0)
+    best = Descent(GramOperator(gram), signs, "squared_hinge", tolerance=1e-10)
+    best.solve(3.0)
+    mine, lowest = (
+        objectives(d.coefficients @ gram, d.coefficients, signs, costs("squared_hinge", 3.0, 4))[0]
+        for d in (descent, best)
+    )
+    assert (descent.gaps <= 1e-4).all()
+    assert (mine <= lowest * (1 + 1.01e-4)).all()

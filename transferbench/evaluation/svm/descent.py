@@ -243,11 +243,12 @@ class Descent:
 
             with one_core_each():
                 done = each(classes, finish)
+            if self._operator.finishes_whole and self._newton is not None:
+                # Those that were given up have moved as well: too many images came to be within their margin.
+                self._newton.forget(classes)
             classes = classes[np.array(done, dtype=bool)]
             if not self._operator.finishes_whole:
                 self._refresh(classes)
-            elif self._newton is not None:
-                self._newton.forget(classes)
             self._measure(classes, costs)
             classes = classes[self.gaps[classes] > self.tolerance]
 
