@@ -16,6 +16,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import isgeneratorfunction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,21 +44,35 @@ class Stages:
         function = getattr(owner, name)
 
         def timed(*given: Any, **named: Any) -> Any:
-            title = stage if isinstance(stage, str) else stage(*given, **named)
-            self.seconds.setdefault(title, 0.0)
-            self._open.append(title)
-            start = time.perf_counter()
-            try:
+            with self._during(stage if isinstance(stage, str) else stage(*given, **named)):
                 return function(*given, **named)
-            finally:
-                self.seconds[title] += time.perf_counter() - start
-                self.calls[title] = self.calls.get(title, 0) + 1
-                self._note()
-                self._open.remove(title)
-                now = time.perf_counter()
-                print(f"{now - self._begin:8.1f} s  {title:32}{now - start:8.2f} s", file=sys.stderr, flush=True)
 
-        setattr(owner, name, timed)
+        def timed_steps(*given: Any, **named: Any) -> Iterator[Any]:
+            steps, end = function(*given, **named), object()
+            while True:
+                # What the caller does between two steps is not its time.
+                with self._during(stage if isinstance(stage, str) else stage(*given, **named)):
+                    found = next(steps, end)
+                if found is end:
+                    return
+                yield found
+
+        setattr(owner, name, timed_steps if isgeneratorfunction(function) else timed)
+
+    @contextmanager
+    def _during(self, title: str) -> Iterator[None]:
+        self.seconds.setdefault(title, 0.0)
+        self._open.append(title)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[title] += time.perf_counter() - start
+            self.calls[title] = self.calls.get(title, 0) + 1
+            self._note()
+            self._open.remove(title)
+            now = time.perf_counter()
+            print(f"{now - self._begin:8.1f} s  {title:32}{now - start:8.2f} s", file=sys.stderr, flush=True)
 
     def _watch(self) -> None:
         while True:
