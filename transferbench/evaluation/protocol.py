@@ -182,16 +182,14 @@ def evaluate(
     ----------
     Simonyan & Zisserman (2015), Appendix B.
     """
-    judge = _Judge.of(labels, average_precision)
-    shown = [labels if shuffle_seed is None else shuffled(labels, split, shuffle_seed) for split in splits]
-    for known, split in zip(shown, splits, strict=True):  # before hours of fitting
-        _targets(known, split, split.fit, "fit on")
+    for split in splits:  # before hours of fitting; shuffled labels are those of the same images
+        _targets(labels, split, split.fit, "fit on")
     prepared = solver.prepare(features, splits)
     chosen: list[tuple[float, dict[float, float]]] = []
     for number, split in enumerate(splits):
-        watching = judge if shuffle_seed is None else _Judge.of(shown[number], average_precision)
-        chosen.append(_fit(prepared, number, split, shown[number], Cs, watching, pieces))
+        chosen.append(fit_split(prepared, number, split, labels, Cs, average_precision, pieces, shuffle_seed))
         done()
+    judge = _Judge.of(labels, average_precision)
     results = [
         judge.result(split, C, validation, scores)
         for split, (C, validation), scores in zip(splits, chosen, prepared.test_scores(), strict=True)
@@ -265,33 +263,65 @@ def predict(
     EvaluationError
         If a class lacks positive or negative training images, or images to choose C on.
     """
-    judge = _Judge.of(labels, average_precision)
     prepared = solver.prepare(features, [split])
-    C, validation = _fit(prepared, 0, split, labels, Cs, judge, pieces)
+    C, validation = fit_split(prepared, 0, split, labels, Cs, average_precision, pieces)
     (scores,) = prepared.test_scores()
     return Prediction(split=split, C=C, validation=validation, scores=scores)
 
 
-def _fit(
+def fit_split(
     prepared: Prepared,
     number: int,
     split: Split,
     labels: Labels,
     Cs: Sequence[float],
-    judge: "_Judge",
-    pieces: Pieces | None,
+    average_precision: AveragePrecision = "area",
+    pieces: Pieces | None = None,
+    shuffle_seed: int | None = None,
 ) -> tuple[float, dict[float, float]]:
-    """Choose C on the validation images, if there are any, and train on all; whatever was done before is taken."""
+    """Choose C on the validation images, if there are any, and train on all; whatever was done before is taken.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The solver with its features; it has what was trained afterwards.
+    number : int
+        Position of the split among those it was prepared for, and in `pieces`.
+    split : Split
+        Which images.
+    labels : ClassLabels or MultiLabels
+        Of its training images at least.
+    Cs : sequence of float
+        Ascending. A single one where there are no validation images.
+    average_precision : {"eleven_point", "area", "non_interpolated"}
+        With several classes per image, the definition that chooses C.
+    pieces : Pieces, optional
+        As for `evaluate`.
+    shuffle_seed : int, optional
+        As for `evaluate`.
+
+    Returns
+    -------
+    tuple of float and dict of float to float
+        The C chosen, and the metric on the validation part for every C.
+
+    Raises
+    ------
+    EvaluationError
+        If a class lacks positive or negative training images, or images to choose C on.
+    """
     finished = None if pieces is None else pieces.get(number)
     if finished is not None:
         prepared.restore(number, finished.machine)
         return finished.C, finished.validation
-    validation = _validate(prepared, number, split, labels, Cs, judge, pieces) if split.validation else {}
+    shown = labels if shuffle_seed is None else shuffled(labels, split, shuffle_seed)
+    judge = _Judge.of(shown, average_precision)
+    validation = _validate(prepared, number, split, shown, Cs, judge, pieces) if split.validation else {}
     if validation:
         C = choose_C(validation)
     else:
         (C,) = Cs
-    prepared.train(number, _targets(labels, split, split.train, "train on"), C)
+    prepared.train(number, _targets(shown, split, split.train, "train on"), C)
     if pieces is not None:
         pieces.put(number, Piece(C=C, validation=validation, machine=prepared.machine(number)))
     return C, validation
