@@ -157,3 +157,39 @@ claims: null
 """
     )
     return path
+
+
+class _Here:
+    """What we use of a Dask client, in this process and one after the other; `broken` comes of every future."""
+
+    def __init__(self, broken=None):
+        self.broken = broken
+
+    def submit(self, function, share, *, pure):
+        assert not pure
+        return _Here.Future(function, share, self.broken)
+
+    class Future:
+        def __init__(self, *given):
+            self.given = given
+
+        def done(self):
+            return True
+
+        def result(self):
+            function, share, broken = self.given
+            if broken is not None:
+                raise broken
+            return function(share)
+
+
+@pytest.fixture
+def without_dask(monkeypatch):
+    """Take this process for a cluster; every share ends as `broken`, if that is given."""
+    from transferbench.pipeline import cluster
+
+    def use(broken=None):
+        monkeypatch.setattr(cluster, "_connected", lambda _: contextlib.nullcontext(_Here(broken)))
+        return cluster
+
+    return use

@@ -66,3 +66,24 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Say nothing; see `Progress.say`."""
+
+
+class Within:
+    """Progress inside a piece of work that is shown already: what is said is shown, further work is not.
+
+    Parameters
+    ----------
+    progress : Progress
+        That shows it.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def task(self, description: str, total: int, *, done: int = 0) -> AbstractContextManager[Task]:
+        """Open a task that shows nothing; see `Progress.task`."""
+        return Silent().task(description, total, done=done)
+
+    def say(self, line: str) -> None:
+        """Pass a line on; see `Progress.say`."""
+        self._progress.say(line)

@@ -102,13 +102,29 @@ def test_an_entry_on_people_has_a_line_per_person(voc_action, call, tmp_path, re
         assert (of_one_image[0] == of_one_image[1]) == (regions == ("image",))  # the whole image cannot tell them apart
 
 
-def test_an_entry_is_chosen_on_val_and_not_on_part_of_train(voc2012, call, tmp_path):
-    """The local number chooses C on a fifth of train; the server's on all of val."""
-    result = json.loads(call("run", recipe(tmp_path, "voc2012"), "--data-dir", voc2012.folder, "--json").out)
+def test_an_entry_is_chosen_on_val_and_not_on_part_of_train(voc2012, call, tmp_path, without_dask, monkeypatch):
+    """The local number chooses C on a fifth of train; the server's on all of val. So it is on a cluster."""
+    path = recipe(tmp_path, "voc2012")
+    result = json.loads(call("run", path, "--data-dir", voc2012.folder, "--json").out)
     (local,) = result["scores"][0]["splits"]
     assert (local["n_fit"], local["n_validation"], local["n_test"]) == (8, 2, 10)
     assert result["entry"]["sha256"] != local["sha256"]
     assert "These are local numbers, none of the server's" in call("report", "entry").out
+    (tmp_path / "home" / "results").rename(tmp_path / "one machine")
+    cluster, fitted = without_dask(), []
+    fit = cluster._fit
+    monkeypatch.setattr(cluster, "_fit", lambda s: fitted.append((s.line.number, s.split)) or fit(s))
+    done = call("evaluate", "--recipe", path, "--data-dir", voc2012.folder, "--scheduler", "tcp://a:1", "--json")
+    assert fitted == [(0, 0), ("official", 0)]
+    assert json.loads(done.out)["entry"] == result["entry"]
+    kept = []
+    for folder in ("one machine", "home/results"):
+        with np.load(next((tmp_path / folder).glob("entry/*/test-scores.npz"))) as file:
+            kept.append({name: file[name] for name in file.files if file[name].dtype.kind == "f"})
+    assert kept[0].keys() == kept[1].keys()
+    assert len(kept[0]) >= 2
+    for name, values in kept[0].items():
+        np.testing.assert_allclose(kept[1][name], values, atol=1e-5)
 
 
 def test_the_same_scores_are_the_same_bytes(voc2012, call, tmp_path):

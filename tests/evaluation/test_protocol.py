@@ -11,8 +11,9 @@ from sklearn.svm import LinearSVC
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
 from transferbench.evaluation.metrics import mean_average_precision
-from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest
+from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest, predict
 from transferbench.evaluation.svm import liblinear
+from transferbench.evaluation.svm.apart import Apart
 from transferbench.evaluation.svm.solvers import make_solver
 from transferbench.types.labels import ClassLabels, MultiLabels
 from transferbench.types.split import Split
@@ -76,6 +77,26 @@ def test_every_solver_gives_the_reference_table(features, class_labels, nets, so
         assert mine.validation == pytest.approx(other.validation, abs=0.03)
         assert mine.confusion.sum() == len(mine.split.test)
         assert np.abs(mine.confusion - other.confusion).sum() <= 4
+
+
+@pytest.mark.parametrize("labels", ["class_labels", "multi_labels"])
+@pytest.mark.parametrize("solver", ["gram", "rows", "liblinear"])
+def test_splits_apart_give_what_they_give_together(features, labels, nets, solver, request, monkeypatch):
+    labels, splits = request.getfixturevalue(labels), divided(nets[1])
+    alone = make_solver(solver, "squared_hinge")
+    together = evaluate(features, labels, splits, alone, CS, lambda: None, shuffle_seed=None)
+    prepared, prepare = [], alone.prepare
+    monkeypatch.setattr(alone, "prepare", lambda *given: prepared.append(given[1]) or prepare(*given))
+    apart = Apart(alone)
+    found = evaluate(features, labels, splits, apart, CS, lambda: None)
+    assert prepared == [[split] for split in splits]  # none with the images of another
+    assert (apart.name, apart.way) == (alone.name, f"{alone.way}, splits apart")
+    for mine, other in zip(found.splits, together.splits, strict=True):
+        assert mine.C == other.C
+        np.testing.assert_allclose(list(mine.validation.values()), list(other.validation.values()), atol=1e-9)
+        np.testing.assert_allclose(mine.scores, other.scores, atol=2e-3 if solver == "liblinear" else 1e-6)
+    prediction = predict(features, labels, splits[1], Apart(make_solver(solver, "squared_hinge")), CS)
+    np.testing.assert_allclose(prediction.scores, found.splits[1].scores, atol=2e-3 if solver == "liblinear" else 0)
 
 
 def test_equal_inputs_give_equal_numbers(features, class_labels, nets):

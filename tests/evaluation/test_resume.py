@@ -8,6 +8,7 @@ import pytest
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.protocol import Begun, Piece, evaluate, predict
 from transferbench.evaluation.svm import gram, liblinear, operators, rows
+from transferbench.evaluation.svm.apart import Apart
 from transferbench.evaluation.svm.solvers import make_solver
 from transferbench.types.labels import ClassLabels
 from transferbench.types.split import Split
@@ -96,15 +97,17 @@ def outcome(found):
 
 @pytest.mark.usefixtures("regime")
 @pytest.mark.parametrize(("way", "loss"), [
-    ("gram", "squared_hinge"), ("rows", "squared_hinge"), ("short rows", "squared_hinge"), ("gram", "hinge")
+    ("gram", "squared_hinge"), ("rows", "squared_hinge"), ("short rows", "squared_hinge"), ("gram", "hinge"),
+    ("apart gram", "squared_hinge"),
 ])  # fmt: skip
 def test_wherever_it_is_stopped_it_ends_with_the_same_bits(problem, way, loss, monkeypatch):
     features, labels, splits = problem
     monkeypatch.setattr(rows.RowsOperator, "short_for", lambda *_, short=way == "short rows": short)
-    way = way.removeprefix("short ")
+    solver = make_solver(way.rpartition(" ")[2], loss)
+    solver = Apart(solver) if way.startswith("apart") else solver
 
     def run(pieces):
-        return outcome(evaluate(features, labels, splits, make_solver(way, loss), CS, lambda: None, pieces=pieces))
+        return outcome(evaluate(features, labels, splits, solver, CS, lambda: None, pieces=pieces))
 
     unbroken = run(None)
     assert len({validation for _, values, *_ in unbroken for validation in values.values()}) > 3

@@ -2,18 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.exceptions import ConvergenceWarning
 
 from transferbench.cli import main
 from transferbench.data import open_dataset
 from transferbench.data.random_splits import low_shot_splits
-from transferbench.errors import DatasetError, DocumentError
+from transferbench.errors import DatasetError, DocumentError, TransferbenchError
 from transferbench.evaluation.protocol import shuffled
 from transferbench.pipeline.floors import with_floors
 from transferbench.pipeline.sweep import combinations, swept_name
@@ -420,17 +423,169 @@ def test_experiments_side_by_side_are_those_one_after_the_other(call, elsewhere)
     assert stored_scores(two) == stored_scores(one)
 
 
-def test_experiments_on_the_workers_of_a_scheduler_are_those_of_this_process(call, elsewhere):
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes of a real cluster."""
     from distributed import LocalCluster
 
-    one, two = elsewhere("one"), elsewhere("two")
     options = {"dashboard_address": None, "host": "127.0.0.1", "scheduler_port": 0}
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **options) as running:
+        yield running
+
+
+@pytest.fixture
+def noted(tmp_path, monkeypatch):
+    """Have workers note what they are given: process, line, split, and whether it was finished before."""
+    from transferbench.pipeline import cluster
+
+    path, fit = tmp_path / "noted", cluster.fit_share
+
+    def fit_and_note(share):
+        line = [os.getpid(), str(share.line.number), share.split, share.line.pieces().has(share.split)]
+        told = fit(share)
+        with path.open("a") as file:  # one short write: whole, whoever else writes
+            file.write(json.dumps([*line, len(share.line.of.splits)]) + "\n")
+        return told
+
+    monkeypatch.setattr(cluster, "fit_share", fit_and_note)
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def told(home, number=lambda value, **_: value):
+    """What was stored of every experiment; `number` may be `pytest.approx`, for scores differ in their last bits."""
+    return {
+        name: (inputs, [
+            (line["name"], line["train_per_class"], number(line["mean"], abs=5e-4), [
+                (s["name"], s["C"], number([value for _, value in s["validation"]], abs=1e-3), s["n_test"])
+                for s in line["splits"]
+            ])
+            for line in scores
+        ])
+        for name, (inputs, _, scores) in stored_scores(home).items()
+    }  # fmt: skip
+
+
+def test_splits_of_one_recipe_are_fitted_by_several_workers(call, elsewhere, cluster, noted):
+    one, two = elsewhere("one"), elsewhere("two")
+    words = ("evaluate", "--recipe", "shots.yaml", "--floor", "shuffled_labels", "--json")
+    whole = call(*words, "--home", one)
+    done = call(*words, "--home", two, "--scheduler", cluster.scheduler_address)
+    assert (whole.exit_code, done.exit_code) == (0, 0)
+    given = noted()
+    # Two lines (the recipe's and the floor's) of three rounds, three splits each; none twice.
+    assert sorted(line[1:] for line in given) == [[str(n), s, False, 3] for n in range(6) for s in range(3)]
+    assert len({pid for pid, *_ in given}) == 2
+    assert os.getpid() not in {pid for pid, *_ in given}
+    assert told(one, pytest.approx) == told(two)
+    assert json.loads(whole.stdout).keys() == json.loads(done.stdout).keys()
+    assert not (two / "results" / ".unfinished").exists()
+    (stored,) = two.glob("results/shots/*/result.json")
+    assert [stage["name"] for stage in json.loads(stored.read_text())["stages"]] == [
+        "fit shots on workers",
+        "evaluate shots",
+    ]
+
+
+def test_experiments_on_the_workers_of_a_scheduler_are_those_of_this_process(call, elsewhere, cluster):
+    one, two = elsewhere("one"), elsewhere("two")
     assert call(*SWEEP, "--home", one).exit_code == 0
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **options) as cluster:
-        done = call(*SWEEP, "--home", two, "--scheduler", cluster.scheduler_address)
-    assert done.exit_code == 0
-    assert stored_scores(two) == stored_scores(one)
+    words = (*SWEEP, "--home", two, "--scheduler", cluster.scheduler_address)
+    assert call(*words).exit_code == 0
+    assert told(one, pytest.approx) == told(two)
     assert len(stored_scores(one)) == 2
+    again = call(*words)
+    assert again.exit_code == 0
+    assert again.stderr.count("reused: result") == 2
+
+
+def test_an_interrupted_command_finds_its_splits_again(call, elsewhere, cluster, noted, monkeypatch):
+    from transferbench.pipeline import cluster as ours
+
+    home, wait, waited = elsewhere("home"), ours._wait, []
+    words = ("evaluate", "--recipe", "quick.yaml", "--home", home, "--scheduler", cluster.scheduler_address)
+
+    def interrupt(*given):
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+        wait(*given)
+        waited.append(given[1].split)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ours, "_wait", interrupt)
+        assert call(*words).exit_code == 130
+    first = len(noted())
+    assert call(*words).exit_code == 0
+    had = {split: before for _, _, split, before, _ in noted()[first:] if before or split in waited}
+    assert [had[0], had[1]] == [True, True]
+
+
+def test_what_a_worker_cannot_do_is_one_sentence(call, elsewhere, cluster):
+    home = elsewhere("home")
+    (home / "features").unlink()
+    shutil.copytree(call.folder / "home" / "features", home / "features")
+    shard = next(home.glob("features/digits/*/q0048*/*.h5"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    done = call("evaluate", "--recipe", "quick.yaml", "--home", home, "--scheduler", cluster.scheduler_address)
+    assert done.exit_code == 1
+    assert done.stderr.count("Error: the worker tcp://127.0.0.1:") == 1
+    assert str(shard) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_workers_that_die_and_a_scheduler_that_goes_are_told(call, elsewhere, without_dask):
+    from distributed import CancelledError
+    from distributed.scheduler import KilledWorker
+
+    words = ("evaluate", "--recipe", "quick.yaml", "--home", elsewhere("home"), "--scheduler", "tcp://head:8786")
+    for broken, told in (
+        (KilledWorker("fit_share", None, 3), "died one after the other, perhaps for lack of memory"),
+        (CancelledError("gone"), "the Dask scheduler is gone"),
+        (OSError("closed"), "the Dask scheduler is gone"),
+    ):
+        without_dask(broken)
+        done = call(*words)
+        assert done.exit_code == 1
+        assert "Error: pretrained, split 1 of 3: " in done.stderr
+        assert told in done.stderr
+
+
+def test_a_work_folder_that_is_not_shared_is_told_of(call, elsewhere, without_dask, monkeypatch):
+    cluster = without_dask()
+    monkeypatch.setattr(cluster, "_fit", lambda _: None)
+    done = call("evaluate", "--recipe", "quick.yaml", "--home", elsewhere("home"), "--scheduler", "tcp://head:8786")
+    assert done.exit_code == 1
+    assert "All workers must see the work folder under the same path" in done.stderr
+
+
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_what_a_worker_warns_of_reaches_the_user(call, elsewhere, without_dask, monkeypatch):
+    cluster = without_dask()
+    fit = cluster._fit
+
+    def loud(share):
+        warnings.warn(f"gap of split {share.split}", ConvergenceWarning, stacklevel=1)
+        fit(share)
+
+    monkeypatch.setattr(cluster, "_fit", loud)
+    words = ("evaluate", "--recipe", "quick.yaml", "--home", elsewhere("home"), "--scheduler", "tcp://head:8786")
+    done = call(*words)
+    assert done.exit_code == 0
+    assert [line for line in done.stderr.splitlines() if "gap of" in line] == [
+        f"Warning: pretrained, split {n + 1} of 3: gap of split {n}" for n in range(3)
+    ]
+
+
+def test_a_worker_with_other_software_is_refused(monkeypatch):
+    from transferbench.pipeline import cluster
+
+    alike = cluster.software()
+    assert {"transferbench", "numpy", "scipy", "scikit-learn", "numba", "commit"} == alike.keys()
+    cluster._refuse_other_software(alike)
+    for name in alike:
+        with pytest.raises(TransferbenchError, match=f"it runs {name} {alike[name]} instead of 0: one result"):
+            cluster._refuse_other_software(alike | {name: "0"})
 
 
 def test_what_does_not_go_with_spreading_is_refused(call):
@@ -459,7 +614,7 @@ def test_processes_side_by_side_share_cores_and_memory(monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there_is_named(call, monkeypatch):
-    monkeypatch.setattr("transferbench.pipeline.spread._CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("transferbench.pipeline.cluster._CONNECT_TIMEOUT_S", 1)
     done = call("evaluate", "--recipe", "quick.yaml", "--scheduler", "tcp://127.0.0.1:9")
     assert done.exit_code == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in done.stderr

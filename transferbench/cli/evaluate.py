@@ -80,10 +80,9 @@ def evaluate(
         raise click.UsageError(msg)
     spread = refuse_spread_extraction(scheduler, jobs, with_extraction=with_extraction)
     from transferbench.home import Home
-    from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
     from transferbench.pipeline.floors import with_floors
-    from transferbench.pipeline.many import evaluate_many, recipes_on
+    from transferbench.pipeline.many import Way, evaluate_many, recipes_on
     from transferbench.pipeline.report import report
     from transferbench.recipe.files import load
     from transferbench.recipe.transfer import Recipe
@@ -93,23 +92,13 @@ def evaluate(
     extraction = how_to_extract(device, on_bad_image, how, wanted=with_extraction)
     names = dict.fromkeys((*recipes, *(recipes_on(dataset) if dataset is not None else ())))
     experiments = {name: with_floors(load(name, Recipe), floors) for name in names}
+    way = Way(data_dir=data_dir, limit=limit, solver=solver, floors=floors, strict=len(experiments) == 1)
     if spread:
-        from transferbench.pipeline.spread import Way, evaluate_spread
+        from transferbench.pipeline.spread import evaluate_spread
 
-        way = Way(data_dir=data_dir, limit=limit, solver=solver, floors=floors)
         outcomes = evaluate_spread(experiments, place, way, scheduler=scheduler, jobs=jobs, progress=bars)
-        print_outcomes(outcomes, as_json=as_json)
-        return
-    outcomes = evaluate_many(
-        experiments,
-        place,
-        progress=bars,
-        data=DataOptions(data_dir, limit, bars),
-        solver=solver,
-        extraction=extraction,
-        floors=floors,
-        strict=len(experiments) == 1,
-    )
+    else:
+        outcomes = evaluate_many(experiments, place, progress=bars, way=way, extraction=extraction)
     if len(outcomes) == 1 and outcomes[0].folder is not None:
         print_report(report(place, outcomes[0].folder), as_json=as_json)
     else:

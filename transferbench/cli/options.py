@@ -170,8 +170,8 @@ def spread_options(command: F) -> F:
     scheduler = click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="A Dask scheduler, for instance tcp://head:8786, to whose workers the experiments go one by one; they "
-        "must see the work folder under the same path.",
+        help="A Dask scheduler, for instance tcp://head:8786, to whose workers the splits of the experiments go one by "
+        "one; they must see the work folder under the same path.",
     )
     return jobs(scheduler(command))
 

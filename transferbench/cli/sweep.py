@@ -71,10 +71,9 @@ def sweep(
     """
     spread = refuse_spread_extraction(scheduler, jobs, with_extraction=with_extraction)
     from transferbench.home import Home
-    from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
     from transferbench.pipeline.evaluate import name_of
-    from transferbench.pipeline.many import evaluate_many
+    from transferbench.pipeline.many import Way, evaluate_many
     from transferbench.pipeline.sweep import combinations, swept_name
     from transferbench.recipe.files import load
     from transferbench.recipe.transfer import Recipe
@@ -85,19 +84,11 @@ def sweep(
     combined = combinations(load(recipe, Recipe), settings)
     experiments = {swept_name(name_of(recipe), chosen): changed for chosen, changed in combined.items()}
     again = shlex.join(["tb", "sweep", recipe, *(f"--set={text}" for text in settings), "--extract"])
+    way = Way(data_dir=data_dir, limit=limit, solver=solver, again=again)
     if spread:
-        from transferbench.pipeline.spread import Way, evaluate_spread
+        from transferbench.pipeline.spread import evaluate_spread
 
-        way = Way(data_dir=data_dir, limit=limit, solver=solver, again=again)
         outcomes = evaluate_spread(experiments, place, way, scheduler=scheduler, jobs=jobs, progress=bars)
     else:
-        outcomes = evaluate_many(
-            experiments,
-            place,
-            progress=bars,
-            data=DataOptions(data_dir, limit, bars),
-            solver=solver,
-            extraction=extraction,
-            again=again,
-        )
+        outcomes = evaluate_many(experiments, place, progress=bars, way=way, extraction=extraction)
     print_outcomes(outcomes, as_json=as_json, name="combination", paired=True)

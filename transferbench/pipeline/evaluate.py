@@ -14,10 +14,9 @@ from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.pipeline.account import metric_of, result_of, variant_score
-from transferbench.pipeline.features import features_of
-from transferbench.pipeline.inputs import Round, inputs_sha256, rounds_of
-from transferbench.pipeline.official import entry_of, official_split
-from transferbench.pipeline.pieces import StoredPieces, folder_of, forget
+from transferbench.pipeline.experiment import Line, experiment_of
+from transferbench.pipeline.official import entry_of
+from transferbench.pipeline.pieces import forget
 from transferbench.pipeline.plan import Variant, blocks, variants
 from transferbench.pipeline.skipped import Remaining, skipped_ids
 from transferbench.pipeline.stage import Stage, timed
@@ -26,7 +25,6 @@ from transferbench.progress import Progress, Task
 from transferbench.recipe.transfer import Recipe, SolverName
 from transferbench.reporting.result import StageRecord, find_equal, save_result
 from transferbench.reporting.test_scores import OFFICIAL, SplitScores
-from transferbench.types.split import Split
 
 
 def evaluate_recipe(
@@ -78,39 +76,31 @@ def evaluate_recipe(
     with timed(Stage(f"evaluate {name}")) as stage:
         layout = variants(recipe, dataset, home)
         _require(asked, layout, options)
-        dataset = _without_skipped(layout, dataset, progress)
+        dataset = without_skipped(layout, dataset, progress)
         store = GramStore(home.grams)
         machine = make_solver(solver, recipe.svm.loss, store) if isinstance(solver, str) else solver
-        splits, official = dataset.splits(), official_split(dataset)
-        rounds = rounds_of(recipe, dataset, splits)
-        inputs = inputs_sha256(recipe, layout, dataset, rounds, official, machine)
-        folder = find_equal(home.results, None if reuse_any else name, inputs)
+        experiment = experiment_of(recipe, dataset, layout, home, machine)
+        folder = find_equal(home.results, None if reuse_any else name, experiment.inputs_sha256)
         if folder is not None:
             stage.reused = True
             progress.say(f"reused: result {folder}")
             return folder, stage
-        lines = [(variant, a_round) for variant in layout for a_round in rounds]
-        unfinished = folder_of(home.results, inputs, machine.way)
-        with progress.task(f"evaluating {name}", len(lines) * len(splits) + (official is not None)) as task:
-            found = [
-                _evaluate(variant, a_round, recipe, dataset, machine, task, StoredPieces(unfinished, number))
-                for number, (variant, a_round) in enumerate(lines)
-            ]
-            predicted = None
-            if official is not None:
-                pieces = StoredPieces(unfinished, "official")
-                predicted = _predict(layout[0], recipe, dataset, official, machine, task, pieces)
+        with progress.task(f"evaluating {name}", experiment.n_splits) as task:
+            found = [_evaluate(line, machine, task) for line in experiment.lines]
+            predicted = None if experiment.official is None else _predict(experiment.official, machine, task)
     stages = tuple(StageRecord(name=s.name, reused=s.reused, seconds=round(s.seconds, 3)) for s in (*before, stage))
-    told = [variant_score(*line, *of_line) for line, of_line in zip(lines, found, strict=True)]
+    told = [
+        variant_score(line.variant, line.of, *of_line) for line, of_line in zip(experiment.lines, found, strict=True)
+    ]
     kept = _test_scores([evaluation for _, evaluation in found], dataset)
     scores, statistics = with_intervals(told, kept, metric_of(dataset))
     entry = None if predicted is None else entry_of(predicted, dataset)
-    result = result_of(name, recipe, dataset, layout, scores, machine, inputs, stages)
+    result = result_of(name, recipe, dataset, layout, scores, machine, experiment.inputs_sha256, stages)
     result = result.model_copy(update={"statistics": statistics, "entry": entry})
     if predicted is not None:
         kept.append(SplitScores.of(0, OFFICIAL, predicted.split.test, None, predicted.scores))
     folder = save_result(home.results, result, kept)
-    forget(unfinished)
+    forget(experiment.unfinished)
     progress.say(f"wrote {folder}")
     return folder, stage
 
@@ -131,7 +121,23 @@ def name_of(asked: str) -> str:
     return Path(asked).stem if asked.endswith((".yaml", ".yml")) else Path(asked).name
 
 
-def _without_skipped(layout: tuple[Variant, ...], dataset: Dataset, progress: Progress) -> Dataset:
+def without_skipped(layout: tuple[Variant, ...], dataset: Dataset, progress: Progress) -> Dataset:
+    """Leave out the images that could not be decoded.
+
+    Parameters
+    ----------
+    layout : tuple of Variant
+        All blocks are complete.
+    dataset : Dataset
+        The target.
+    progress : Progress
+        Told how many are left out.
+
+    Returns
+    -------
+    Dataset
+        The same, if nothing was skipped.
+    """
     skipped = skipped_ids(list(blocks(layout)), dataset)
     if not skipped:
         return dataset
@@ -168,42 +174,27 @@ def _require(asked: str, layout: Sequence[Variant], options: str) -> None:
         raise CacheError(msg)
 
 
-def _evaluate(
-    variant: Variant,
-    a_round: Round,
-    recipe: Recipe,
-    dataset: Dataset,
-    solver: Solver,
-    task: Task,
-    pieces: StoredPieces,
-) -> tuple[int, Evaluation]:
-    features = features_of(variant, recipe, dataset)
+def _evaluate(line: Line, solver: Solver, task: Task) -> tuple[int, Evaluation]:
+    features = line.features()
     found = evaluate(
         features,
-        dataset.labels,
-        a_round.splits,
+        line.labels,
+        line.of.splits,
         solver,
-        a_round.Cs,
-        done=partial(task.advance, note=variant.name),
-        average_precision=dataset.record.average_precision or "area",
-        pieces=pieces,
-        shuffle_seed=variant.shuffle_seed,
+        line.of.Cs,
+        done=partial(task.advance, note=line.variant.name),
+        average_precision=line.average_precision,
+        pieces=line.pieces(),
+        shuffle_seed=line.variant.shuffle_seed,
     )
     return features.dimensions, found
 
 
-def _predict(
-    variant: Variant,
-    recipe: Recipe,
-    dataset: Dataset,
-    official: Split,
-    solver: Solver,
-    task: Task,
-    pieces: StoredPieces,
-) -> Prediction:
-    features = features_of(variant, recipe, dataset)
-    definition = dataset.record.average_precision or "area"
-    predicted = predict(features, dataset.labels, official, solver, recipe.svm.C, definition, pieces)
+def _predict(line: Line, solver: Solver, task: Task) -> Prediction:
+    (split,) = line.of.splits
+    predicted = predict(
+        line.features(), line.labels, split, solver, line.of.Cs, line.average_precision, pieces=line.pieces()
+    )
     task.advance(note="test images for the server")
     return predicted
 

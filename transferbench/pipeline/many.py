@@ -1,23 +1,25 @@
 """Several experiments in one command, from descriptors that are there: `tb evaluate` of several recipes, `tb sweep`."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transferbench.data import Dataset
 from transferbench.errors import UnknownNameError, WeightsError
+from transferbench.evaluation.svm.apart import Apart
 from transferbench.evaluation.svm.gram_store import GramStore
 from transferbench.evaluation.svm.solvers import Solver, make_solver
 from transferbench.home import Home
 from transferbench.lookup import unknown
 from transferbench.pipeline.check import check
-from transferbench.pipeline.datasets import WHOLE, DataOptions, target
+from transferbench.pipeline.datasets import DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions
 from transferbench.pipeline.evaluate import evaluate_recipe, missing_blocks
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.plan import PRETRAINED, Variant, variants
 from transferbench.pipeline.shards import OnBadImage
+from transferbench.pipeline.stage import Stage
 from transferbench.progress import Progress
 from transferbench.recipe.files import load as load_recipe
 from transferbench.recipe.files import shipped
@@ -42,6 +44,35 @@ class Extraction:
     device: str
     on_bad_image: OnBadImage
     engine: EngineOptions = AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How several experiments are evaluated, wherever that is.
+
+    Parameters
+    ----------
+    data_dir : Path, optional
+        Where the images are, if not in the work folder.
+    limit : int, optional
+        How many are wanted; see `DataOptions`.
+    solver : {"auto", "gram", "rows", "liblinear"}
+        How the SVMs are fitted.
+    floors : str, optional
+        What ``--floor`` said; for the commands that make what is missing.
+    again : str, optional
+        Where experiments are variations that `tb extract` could not read: the command that extracts as well as
+        evaluates. A result of the same inputs under another name then does as well.
+    strict : bool
+        Whether to stop where something is missing.
+    """
+
+    data_dir: Path | None = None
+    limit: int | None = None
+    solver: SolverName = "auto"
+    floors: str | None = None
+    again: str | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +124,9 @@ def evaluate_many(
     home: Home,
     *,
     progress: Progress,
-    data: DataOptions = WHOLE,
-    solver: SolverName = "auto",
+    way: Way,
     extraction: Extraction | None = None,
-    floors: str | None = None,
-    again: str | None = None,
-    strict: bool = False,
+    elsewhere: Callable[[str], Stage] | None = None,
 ) -> list[Outcome]:
     """Evaluate several recipes; one that lacks weights or descriptors does not stop the others.
 
@@ -110,19 +138,12 @@ def evaluate_many(
         The work folder.
     progress : Progress
         Told what happens.
-    data : DataOptions
-        Where the images are, and how many are wanted.
-    solver : {"auto", "gram", "rows", "liblinear"}
-        How the SVMs are fitted.
+    way : Way
+        How.
     extraction : Extraction, optional
         How to extract missing descriptors; they are only named when this is not given.
-    floors : str, optional
-        What ``--floor`` said; for the commands that make what is missing.
-    again : str, optional
-        Where experiments are variations that `tb extract` could not read: the command that extracts as well as
-        evaluates. A result of the same inputs under another name then does as well.
-    strict : bool
-        Whether to stop where something is missing.
+    elsewhere : callable, optional
+        Where splits are fitted on other machines: waits until those of a recipe are kept in the work folder.
 
     Returns
     -------
@@ -132,21 +153,24 @@ def evaluate_many(
     opened: dict[str, Dataset] = {}
     solvers: dict[str, Solver] = {}
     outcomes = []
-    options = ("" if floors is None else f" --floor {floors}") + _place(data)
+    data = DataOptions(way.data_dir, way.limit, progress)
+    options = ("" if way.floors is None else f" --floor {way.floors}") + _place(data)
     for recipe in experiments.values():
         check(recipe)
     for name, recipe in experiments.items():
         dataset = opened.get(recipe.dataset) or target(recipe.dataset, home, data)
         opened[recipe.dataset] = dataset
-        shared = solvers.setdefault(recipe.svm.loss, make_solver(solver, recipe.svm.loss, GramStore(home.grams)))
+        solver = make_solver(way.solver, recipe.svm.loss, GramStore(home.grams))
+        shared = solvers.setdefault(recipe.svm.loss, solver if elsewhere is None else Apart(solver))
         try:
             layout = variants(recipe, dataset, home)
         except WeightsError as problem:
-            if strict:
+            if way.strict:
                 raise
             outcomes.append(Outcome(name=name, folder=None, missing=(str(problem),)))
             continue
-        before, whole = [], f"tb extract --recipe {shlex.quote(name)}{options}"
+        before: list[Stage] = []
+        whole = f"tb extract --recipe {shlex.quote(name)}{options}"
         if extraction is not None:
             before = [
                 extract_recipe(
@@ -159,9 +183,11 @@ def evaluate_many(
                     on_bad_image=extraction.on_bad_image,
                 )
             ]
-        elif not strict and (missing := _commands(again or whole, recipe, layout, data)):
+        elif not way.strict and (missing := _commands(way.again or whole, recipe, layout, data)):
             outcomes.append(Outcome(name=name, folder=None, missing=missing))
             continue
+        if elsewhere is not None:
+            before = [elsewhere(name)]
         folder, _ = evaluate_recipe(
             name,
             recipe,
@@ -170,7 +196,7 @@ def evaluate_many(
             progress=progress,
             before=before,
             solver=shared,
-            reuse_any=again is not None,
+            reuse_any=way.again is not None,
             options=options,
         )
         outcomes.append(Outcome(name=name, folder=folder, missing=()))

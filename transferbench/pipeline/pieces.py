@@ -53,6 +53,21 @@ class StoredPieces:
         self._speed = _BYTES_PER_SECOND
         self._kept_at = time.monotonic()
 
+    def has(self, split: int) -> bool:
+        """Tell whether a finished split is there, damaged or not.
+
+        Parameters
+        ----------
+        split : int
+            Its position.
+
+        Returns
+        -------
+        bool
+            Without reading it.
+        """
+        return self._path(split).is_file()
+
     def get(self, split: int) -> Piece | None:
         """Read a finished split.
 
@@ -143,7 +158,8 @@ def folder_of(results: Path, inputs_sha256: str, way: str) -> Path:
         Hash of all that decides the scores.
     way : str
         What may change their last bits as well. So may libraries, threads and code, which are found out here: what
-        was kept is only taken up by a program that would have come to the same bits.
+        was kept is only taken up by a program that would have come to the same bits. Of splits that the workers of a
+        cluster fit, threads and memory are those of the machine that makes the result.
 
     Returns
     -------
