@@ -1,12 +1,16 @@
 """Very long images through the whole pipeline: in bands with the same descriptors, or refused by name."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 
 from transferbench.errors import DeviceError
 from transferbench.extraction import memory, ncnn_engine, torch_engine
 from transferbench.home import Home
+from transferbench.pipeline import probe
 from transferbench.pipeline.engines import EngineOptions, open_engine
 from transferbench.pipeline.extract import extract
 from transferbench.pipeline.shards import refuse_too_large
@@ -27,15 +31,15 @@ def folder(tmp_path_factory):
     return place
 
 
-def slim(folder, home):
-    """A slim net at 32 px, where the strips have 2,000 x 32 px."""
+def slim(folder, home, scale=32):
+    """A slim net; at 32 px the strips have 2,000 x 32 px."""
     path = home.with_suffix(".yaml")
     path.write_text(f"""# Strips.
 version: 1
 dataset: "imagefolder:{folder}"
 features:
   nets: [{{name: A, width: 0.0625, crop: 32, weights: {{kind: random, seed: 3}}}}]
-  scales: [32]
+  scales: [{scale}]
   flip: true
 aggregate: {{kind: stack, l2: both}}
 svm: {{loss: squared_hinge, C: [1.0], selection: validation}}
@@ -55,6 +59,30 @@ def test_a_strip_gets_the_descriptor_that_it_gets_as_a_whole(folder, tmp_path, m
         found[name] = parts[0].blocks[0].read().array
     largest = np.abs(found["whole"]).max()
     assert np.abs(found["bands"] - found["whole"]).max() <= 1e-6 * largest
+
+
+def test_images_of_20_000_px_go_in_bands_by_themselves_and_are_what_the_net_gives_for_the_whole(tmp_path):
+    """At their own size, with nothing set smaller than it is: JPEGs of 2.2 million pixels, lying and standing."""
+    random, length, side = np.random.default_rng(1), 20_000, 110
+    assert length * side > torch_engine.BAND_PIXELS["cpu"]
+    for k, size in enumerate([(length, side), (side, length), *[(120, side), (side, side)] * 3]):
+        path = tmp_path / "tree" / "ab"[k % 2] / f"{k}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(random.integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8))
+        small.resize(size, Image.Resampling.BICUBIC).save(path)
+    dataset, parts = slim(tmp_path / "tree", tmp_path / "home", side)
+    extract(parts, dataset, device="cpu", progress=Silent(), engine=EngineOptions(engine="torch"))
+    found, net = parts[0].blocks[0].read(), parts[0].weights.load().build()
+    mean = torch.tensor(parts[0].weights.header.preprocessing.mean).view(3, 1, 1)
+    for image_id, row in zip(found.ids, found.array, strict=True):
+        image = Image.open(dataset.file(image_id))
+        with torch.inference_mode():
+            rows = [
+                net.describe(torch.from_numpy(np.array(one)).permute(2, 0, 1).float()[None] - mean)[0].numpy()
+                for one in (image, ImageOps.mirror(image))
+            ]
+        expected = np.mean(rows, axis=0)
+        assert np.abs(row - expected).max() <= 1e-5 * np.abs(expected).max(), image_id
 
 
 def test_an_image_that_does_not_fit_is_refused_by_name_before_anything_is_computed(folder, tmp_path, monkeypatch):
@@ -82,3 +110,16 @@ def test_what_a_net_takes_in_bands_is_refused_only_when_its_pixels_alone_do_not_
     with pytest.raises(DeviceError, match="image 'longer' of 50000000 x 1 px"):
         refuse_too_large(engine, {"long": (20_000, 100), "longer": (50_000_000, 1)}, 768)
     refuse_too_large(engine, {}, 768)
+
+
+def test_a_plan_counts_the_memory_of_a_band_not_of_the_whole_image(folder, tmp_path):
+    """At once, a strip of 32,000,000 x 32 px would take 0.8 TB by the engine's own figure; its bytes take 16 GB."""
+    _, parts = slim(folder, tmp_path / "home")
+    engine = open_engine(parts[0], "cpu", EngineOptions(engine="torch"))
+    sizes = {"strip": (60_000_000, 60), "small": (60, 40)}
+    rescaled = 32_000_000 * 32
+    found = probe._memory(engine, SimpleNamespace(part=parts[0], geometry=SimpleNamespace(sizes=sizes)))
+    beside = found - rescaled * 16
+    assert 0 < beside < 3e9  # one band, weights, decoded images that are kept
+    engine.band_pixels = None
+    assert probe._memory(engine, SimpleNamespace(part=parts[0], geometry=SimpleNamespace(sizes=sizes))) > rescaled * 700

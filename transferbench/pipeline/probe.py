@@ -198,10 +198,13 @@ def _describe(engine: "Engine", images: "list[Image.Image]", spec: DescriptorSpe
 
 
 def _memory(engine: "Engine", outline: Outline) -> int:
+    from transferbench.extraction.engine import image_bytes
+
     spec, sizes = outline.part.blocks[0].spec, set(outline.geometry.sizes.values())
     rescaled = {rescaled_size(*size, b.spec.short_side_px) for size in sizes for b in outline.part.blocks}
-    largest = max(width * height for width, height in rescaled) * (2 if spec.flip else 1)
+    largest = max(width * height for width, height in rescaled)
     weights = 4 * n_parameters(spec.net) if spec.net.name in TABLE_1 else 0
     decoded = ROWS_PER_SHARD * 3 * max(width * height for width, height in sizes)
-    batch = max(largest, min(engine.batch_pixels, ROWS_PER_SHARD * largest)) * engine.bytes_per_pixel
-    return weights + batch + min(KEPT_BYTES, decoded)
+    batch = min(engine.batch_pixels, ROWS_PER_SHARD * largest * (2 if spec.flip else 1)) * engine.bytes_per_pixel
+    # What is larger than a batch goes alone, in bands where the net can take it so.
+    return weights + max(batch, image_bytes(engine, largest)) + min(KEPT_BYTES, decoded)
