@@ -1,11 +1,15 @@
 """Engines beside one another, and beside the net computed layer by layer."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
 from transferbench.errors import DeviceError
+from transferbench.extraction import ncnn_engine
 from transferbench.extraction.ncnn_engine import NcnnEngine
 from transferbench.extraction.torch_engine import TorchEngine
 from transferbench.nets.inputs import DenseBackbone
@@ -111,6 +115,16 @@ def test_memory_that_is_not_there_is_a_memory_error():
 
     with pytest.raises(MemoryError):
         TorchEngine(Greedy(), "cpu").describe(IMAGES)
+
+
+def test_a_layer_for_which_ncnn_has_no_memory_is_a_memory_error():
+    _, engine = engines_of(net_of("A"))
+    trunk = ncnn_engine._Trunk(plain_trunk(net_of("A")))
+    failing = SimpleNamespace(input=lambda *_: 0, extract=lambda name: (-100, None))
+    trunk._net = SimpleNamespace(create_extractor=lambda: failing)
+    engine._steps = replace(engine._steps, trunk=lambda image: trunk(torch.zeros(1, 3, *image.shape[1:3])))
+    with pytest.raises(MemoryError, match="ncnn has no memory for an image of 141 x 101 px"):
+        engine.describe(IMAGES)
 
 
 def test_another_error_stays_what_it_is():

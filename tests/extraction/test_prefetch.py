@@ -41,3 +41,53 @@ def test_an_error_is_raised_in_its_turn():
         assert [next(results), next(results)] == [0, 1]
         with pytest.raises(ValueError, match="two"):
             next(results)
+
+
+def test_threads_keep_working_ahead_to_the_last_item():
+    begun = [threading.Event() for _ in range(7)]
+
+    def prepare(n):
+        """Done as soon as the next one has begun beside it."""
+        begun[n].set()
+        return n == 6 or begun[n + 1].wait(10)
+
+    prefetch = Prefetch(2, ahead_bytes=10)
+    try:
+        assert all(prefetch.map(prepare, range(7), lambda n: 5))
+    finally:
+        prefetch.close()
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun():
+    begun, gate = [], threading.Event()
+
+    def prepare(n):
+        begun.append(n)
+        return n != 1 or gate.wait(10)
+
+    with prefetching(1) as prefetch:
+        results = prefetch.map(prepare, range(9), lambda n: 1)
+        next(results)
+        results.close()
+        gate.set()
+        assert list(prefetch.map(prepare, [20], lambda n: 1)) == [True]
+    assert set(begun) <= {0, 1, 20}
+
+
+def test_threads_end_with_an_error_elsewhere_and_begin_nothing_more():
+    begun, kept = [], []
+
+    def prepare(n):
+        begun.append(n)
+        return n == 0 or threading.Event().wait(0.2)
+
+    def stumble():
+        with prefetching(1) as prefetch:
+            kept.append(prefetch.map(prepare, range(9), lambda n: 1))  # nobody closes it
+            next(kept[0])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stumble()
+    assert set(begun) <= {0, 1}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
