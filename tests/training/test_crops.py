@@ -85,6 +85,14 @@ def test_the_spread_of_the_colour_shift_is_that_of_krizhevskys_formula():
     assert np.allclose(shifts.std(axis=0), [7.40, 7.26, 7.71], atol=0.15)
 
 
+def test_the_factors_of_the_components_are_normal_and_independent():
+    shifts = np.stack([colour_shift(0.1, generator(1, 0, row)) for row in range(5_000)]).astype(float)
+    factors = shifts @ PCA_VECTORS / PCA_STDS
+    for factor in factors.T:
+        assert stats.kstest(factor, stats.norm(0, 0.1).cdf).pvalue > 0.01
+    assert abs(np.corrcoef(factors.T)[~np.eye(3, dtype=bool)]).max() < 0.05  # standard deviation 0.014
+
+
 def test_the_shift_is_one_for_all_pixels_and_anew_at_every_visit():
     shifts = np.stack([shift for *_, shift in visits(50)])
     assert shifts.shape == (50, 3)

@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.training.blobs import Blobs, Net, execution, options, same
 from transferbench.errors import TrainingError
+from transferbench.pretraining import Plateau
 from transferbench.progress import Silent
 from transferbench.training.checkpoint import newest_checkpoint, save_checkpoint
 from transferbench.training.loop import train
@@ -299,6 +300,20 @@ def test_after_every_epoch_it_is_the_moving_average_that_is_measured(tmp_path, m
     for found, by_hand, weight in zip(measured, expected, followed[5::6], strict=True):
         assert torch.allclose(found, by_hand, atol=1e-6)
         assert not torch.allclose(weight, by_hand, atol=1e-3)
+
+
+@pytest.mark.parametrize("stopped_at", [None, 20])
+def test_the_rate_falls_when_top_1_no_longer_improves_also_over_a_stop(tmp_path, monkeypatch, stopped_at):
+    """By hand, with a patience of one epoch: the third is no better than the second, the fifth than the fourth."""
+    measured = iter([(0.3, 0.5), (0.4, 0.6), (0.4, 0.7), (0.5, 0.8), (0.5, 0.9), (0.6, 1.0)])  # top-5 always improves
+    monkeypatch.setattr("transferbench.training.loop.held_out_accuracy", lambda *_, **__: next(measured))
+    how = {"epochs": 6, "schedule": Plateau(kind="plateau", drops=3, patience=1, least=0.0), "save_every_steps": 1}
+    if stopped_at:
+        with pytest.raises(InterruptedError):
+            run(tmp_path, progress=Stopping(stopped_at), **how)
+    _, history = run(tmp_path, **how)
+    assert [line.accuracy for line in history] == [0.3, 0.4, 0.4, 0.5, 0.5, 0.6]
+    assert [line.learning_rate for line in history] == pytest.approx([0.05, 0.05, 0.05, 0.005, 0.005, 0.0005])
 
 
 def test_held_out_accuracy_counts_every_image_once():
