@@ -61,6 +61,24 @@ def test_classifier_and_backbone_share_a_net():
         assert backbone(BYTES).shape == (2, backbone.n_dimensions) == (2, 128)
 
 
+def test_a_classifier_hands_on_the_shifts_of_colours_and_the_draws_of_dropout():
+    net = VGG(NetSpec(name="A", width=1 / 32, crop=32, n_classes=7))
+    initialise(net, "glorot", 0)
+    crops, shifts, draws = (
+        BYTES[:, :32, :32],
+        torch.tensor([[9.0, -20.0, 30.0], [0.0, 5.0, -9.0]]),
+        torch.tensor([3, 8]),
+    )
+    classifier = Classifier(net, Preprocessing()).train()
+    shifted = (
+        crops.permute(0, 3, 1, 2) + shifts[:, :, None, None] - torch.tensor([123.68, 116.779, 103.939])[:, None, None]
+    )
+    with torch.inference_mode():
+        assert torch.allclose(classifier(crops, shifts, draws), net(shifted, draws), atol=1e-5)
+
+
 def test_raw_pixels_are_the_central_square():
     assert torch.equal(PixelBackbone(40)(BYTES), BYTES[:, :, 4:44].flatten(1).float())
     assert PixelBackbone(40).n_dimensions == 4800
+    # Where the middle falls between two pixels, the one to the top and left.
+    assert torch.equal(PixelBackbone(37)(BYTES), BYTES[:, 1:38, 5:42].flatten(1).float())

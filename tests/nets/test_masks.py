@@ -62,3 +62,22 @@ def test_a_net_takes_its_masks_from_the_draws_only_while_it_is_trained():
     assert not torch.equal(one, net(crops, draws + 1))
     net.eval()
     assert torch.equal(net(crops, draws), net(crops))
+
+
+@pytest.mark.parametrize("draws", [torch.arange(4), None], ids=["image", "stream"])
+def test_units_of_fc6_and_fc7_are_dropped_after_their_rectification_and_no_others(draws):
+    net = VGG(NetSpec(name="A", width=1 / 64, crop=32, n_classes=3), dropout=0.4)
+    initialise(net, "glorot", 0)
+    net.train()
+    crops = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def dropped(x, number):
+        return torch.nn.functional.dropout(x, 0.4) if draws is None else masked(x, draws, number, 0.4)
+
+    torch.manual_seed(9)
+    found = net(crops, draws)
+    torch.manual_seed(9)
+    x = net.trunk(crops)
+    x = dropped(net.fc6(x).relu().flatten(1), 0)
+    x = dropped(net.fc7(x[:, :, None, None]).relu().flatten(1), 1)
+    assert torch.allclose(found, net.fc8(x[:, :, None, None]).flatten(1), atol=1e-6)
