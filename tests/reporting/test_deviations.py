@@ -8,6 +8,7 @@ from transferbench.reporting.result import BlockRecord, SkippedImage
 from transferbench.types.scores import MadeWith, PublishedRow
 
 CALTECH = MadeWith(nets=("D",), aggregate="stack", scales=(256, 384))
+FEW = MadeWith(nets=("D",), aggregate="stack", scales=(256, 384), train_per_class=30)
 VOC = MadeWith(nets=("D",), aggregate="stack", scales=(256, 384), average_precision="eleven_point")
 
 
@@ -38,6 +39,12 @@ def with_features(result, **changes):
 def with_origin(result, label="", **origin):
     weights = ({"net": {"name": "D"}, "sha256": "w" * 64, "label": label, "origin": origin},)
     return result.model_copy(update={"weights": weights})
+
+
+def with_counts(result, *counts):
+    """A curve over the number of training images in the place of the recipe's own line."""
+    curve = [result.scores[0].model_copy(update={"train_per_class": n, "mean": 0.9 + n / 1000}) for n in counts]
+    return result.model_copy(update={"scores": (*curve, *result.scores[1:])})
 
 
 @pytest.fixture
@@ -100,10 +107,16 @@ CASES = {
         "scales 256 px; the published ones are 256, 384",
     ),
     "aggregation": (
-        lambda r: with_recipe(r, aggregate={"kind": "max"}),
+        lambda r: with_recipe(r, aggregate={"kind": "max", "l2": "both"}),
         CALTECH,
         MOVES,
         "aggregated by max; the published ones by stack",
+    ),
+    "normalisation": (
+        lambda r: with_recipe(r, aggregate={"kind": "stack", "l2": "none"}),
+        CALTECH,
+        MOVES,
+        "features keep their length",
     ),
     "mirrored image": (lambda r: with_features(r, flip=False), CALTECH, MOVES, "without the mirrored image"),
     "splits": (
@@ -111,6 +124,12 @@ CASES = {
         MadeWith(nets=("D",), scales=(256, 384), splits=3),
         MOVES,
         "2 splits; the published mean is of 3",
+    ),
+    "training images": (
+        lambda r: with_counts(r, 4, 8),
+        FEW,
+        OTHER,
+        "trained on 8 of every class (low_shot); the published number on 30",
     ),
     "edge of C": (
         lambda r: r.model_copy(
@@ -157,7 +176,14 @@ NOT_OTHERWISE = {
         lambda r: with_features(r, regions=["image", "box"]),
         MadeWith(nets=("D",), regions=("image", "box"), scales=(256, 384)),
     ),
+    "normalisation": (lambda r: with_recipe(r, aggregate={"kind": "stack", "l2": "global"}), CALTECH),
+    "training images": (lambda r: with_counts(r, 4, 30), FEW),
+    "training images of no curve": (lambda r: r, FEW),
     "precision": (lambda r: r.model_copy(update={"blocks": (block(), block(engine="ncnn float32"))}), CALTECH),
+    "precision that early blocks do not state": (
+        lambda r: r.model_copy(update={"blocks": (block(engine=""),)}),
+        CALTECH,
+    ),
     "code": (lambda r: r.model_copy(update={"git_commit": "abc"}), CALTECH),
 }
 
@@ -187,10 +213,9 @@ def test_it_says_whose_weights_they_are(faithful, origin, text):
 
 def test_a_slim_net_and_another_layer_are_named(faithful):
     slim = with_features(faithful, nets=[{"name": "D", "width": 0.125, "crop": 64, "layer": "fc6"}])
-    texts = [d.text for d in deviations(slim, row())]
-    assert texts == [
-        "net D at width 0.125 and crop 64, not the paper's 1 and 224",
-        "layer fc6 of net D; the paper takes fc7",
+    assert [(d.effect, d.text) for d in deviations(slim, row())] == [
+        (MOVES, "net D at width 0.125 and crop 64, not the paper's 1 and 224"),
+        (MOVES, "layer fc6 of net D; the paper takes fc7"),
     ]
 
 
@@ -213,6 +238,8 @@ def test_an_unstated_definition_is_told_with_the_other_values(faithful):
     assert "does not say which" in text
     assert "mean average precision (area) 95.1" in text
     assert compare(voc, row(made_with)).verdict == "within"
+    alone = found(faithful.model_copy(update={"metric": voc.metric}), made_with)["average precision", OPEN]
+    assert alone.endswith("as the dataset's own kit computes it")  # a result without other definitions
 
 
 def test_unstated_scales_are_told(faithful):
@@ -220,10 +247,15 @@ def test_unstated_scales_are_told(faithful):
 
 
 def test_a_row_of_another_kind_is_not_held_against_the_paper(faithful):
-    changed = with_origin(
-        with_features(faithful, nets=[{"name": "A", "width": 0.125, "crop": 64}], scales=[64]), kind="run"
-    )
-    assert found(changed, None) == {}
+    features = {"nets": [{"name": "A", "width": 0.125, "crop": 64}], "scales": [64], "flip": False, "regions": ["box"]}
+    changed = with_origin(with_features(faithful, **features), kind="run")
+    assert found(with_recipe(changed, aggregate={"kind": "max", "l2": "none"}), None) == {}
+
+
+def test_fewer_training_images_are_told_beside_a_row_of_given_lists(faithful):
+    for made_with in (None, MadeWith(nets=("D",), aggregate="stack", scales=(256, 384))):
+        text = found(with_counts(faithful, 4, 8), made_with)["training images", OTHER]
+        assert text == "trained on 8 of every class (low_shot); the published number on all training images"
 
 
 def test_skipped_images_are_counted_and_named(faithful):
@@ -232,6 +264,10 @@ def test_skipped_images_are_counted_and_named(faithful):
     assert found(with_skipped)["skipped images", MOVES] == (
         "5 images could not be decoded and were left out (img0, img1, img2 and 2 more)"
     )
+    few = found(faithful.model_copy(update={"skipped": skipped[:3]}))["skipped images", MOVES]
+    assert few == "3 images could not be decoded and were left out (img0, img1, img2)"
+    one = found(faithful.model_copy(update={"skipped": skipped[:1]}))["skipped images", MOVES]
+    assert one == "1 image could not be decoded and were left out (img0)"
 
 
 def test_every_rule_has_a_case():
@@ -240,7 +276,7 @@ def test_every_rule_has_a_case():
 
 def test_what_makes_it_another_quantity_comes_first(faithful):
     dirty = faithful.model_copy(update={"git_commit": "abc-dirty", "limit": 3})
-    kinds = [d.effect for d in deviations(with_recipe(dirty, aggregate={"kind": "max"}), row())]
+    kinds = [d.effect for d in deviations(with_recipe(dirty, aggregate={"kind": "max", "l2": "both"}), row())]
     assert kinds == [OTHER, MOVES, OPEN]
 
 

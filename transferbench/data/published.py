@@ -17,6 +17,7 @@ class _MadeWith(Document):
     scales: tuple[Count, ...] = ()
     regions: tuple[Literal["image", "box"], ...] = ("image",)
     splits: Count | None = None
+    train_per_class: Count | None = None
     average_precision: Literal["eleven_point", "area", "non_interpolated"] | None = None
     average_precision_stated: bool = True
     test: Literal["local", "server"] = "local"

@@ -183,6 +183,11 @@ def _aggregation(result: Result, row: PublishedRow) -> Found:
         yield "can move the number", f"scales are aggregated by {ours}; the published ones by {theirs}"
 
 
+def _normalisation(result: Result, row: PublishedRow) -> Found:
+    if row.made_with is not None and result.recipe["aggregate"]["l2"] == "none":
+        yield "can move the number", "features keep their length; the paper gives them unit length (L2)"
+
+
 def _mirror(result: Result, row: PublishedRow) -> Found:
     if row.made_with is not None and not result.recipe["features"]["flip"]:
         yield "can move the number", "without the mirrored image, whose descriptor the paper averages in"
@@ -204,6 +209,13 @@ def _splits(result: Result, row: PublishedRow) -> Found:
     if ours != row.made_with.splits:
         yield "can move the number", f"{ours} split{'s' * (ours > 1)}; the published mean is of {row.made_with.splits}"
     yield "unknown", "the paper's random splits were not published; ours are others by the same rule"
+
+
+def _training_images(result: Result, row: PublishedRow) -> Found:
+    ours, theirs = own(result).train_per_class, row.made_with.train_per_class if row.made_with else None
+    if ours is not None and ours != theirs:
+        published = "all training images" if theirs is None else theirs
+        yield "another quantity", f"trained on {ours} of every class (low_shot); the published number on {published}"
 
 
 def _edge_of_C(result: Result, _row: PublishedRow) -> Found:
@@ -244,8 +256,10 @@ RULES: dict[str, Rule] = {
     "preprocessing": _preprocessing,
     "scales": _scales,
     "aggregation": _aggregation,
+    "normalisation": _normalisation,
     "mirrored image": _mirror,
     "splits": _splits,
+    "training images": _training_images,
     "edge of C": _edge_of_C,
     "skipped images": _skipped,
     "precision": _precision,

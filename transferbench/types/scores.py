@@ -41,6 +41,8 @@ class MadeWith:
         What of an image was described.
     splits : int or None
         How many random splits it is the mean of.
+    train_per_class : int or None
+        How many images of every class it was trained on, those that choose C included; None for all of a given list.
     average_precision : str or None
         ``eleven_point``, ``area`` or ``non_interpolated``.
     average_precision_stated : bool
@@ -54,6 +56,7 @@ class MadeWith:
     scales: tuple[int, ...] = ()
     regions: tuple[str, ...] = ("image",)
     splits: int | None = None
+    train_per_class: int | None = None
     average_precision: str | None = None
     average_precision_stated: bool = True
     test: str = "local"
