@@ -34,10 +34,17 @@ def change(coco, edit):
     path.write_text(json.dumps(content))
 
 
+def swap_names(categories):
+    """Give the first two categories each other's name: the same set, another order by id."""
+    one, other, *_ = categories
+    one["name"], other["name"] = other["name"], one["name"]
+
+
 @pytest.mark.parametrize(
     ("edit", "told"),
     [
         (lambda c: c["categories"].pop(), "the categories are not those of the record: stop sign"),
+        (lambda c: swap_names(c["categories"]), "the categories are not those of the record: the order"),
         (lambda c: c["images"][0].update(file_name="../../../etc/passwd"), "1 image, ../../../etc/passwd"),
         (lambda c: c["images"].pop(), "val2014: 15 images, but 16 are published"),
         (lambda c: c.pop("annotations"), "the annotations lack images, annotations or categories"),

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferbench.data.random_splits import random_splits, ranked
+from transferbench.data.random_splits import held_out_of_every_class, low_shot_splits, random_splits, ranked
+from transferbench.data.record import load_record
 from transferbench.errors import DatasetError
 from transferbench.types.labels import ClassLabels
 
@@ -64,3 +65,38 @@ def test_a_class_that_is_too_small_is_named():
 def test_training_images_must_suffice_for_a_validation_part():
     with pytest.raises(DatasetError, match="leave none to fit on"):
         split(labelled(30, 30), train_per_class=1)
+
+
+def by_hash(ids, seed, number):
+    return sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{number}/{i}".encode()).hexdigest())
+
+
+def test_splits_are_those_that_anyone_can_compute_from_the_stated_rule():
+    """Of 13 training images a fifth is 2.6: the first 3 by rank choose C, the next 10 are fitted on, the next 4 test."""
+    labels = labelled(20, 15)
+    found = split(labels, seed=9, train_per_class=13, test_per_class=4)
+    assert [one.name for one in found] == ["1 of 3", "2 of 3", "3 of 3"]
+    for number, one in enumerate(found, 1):
+        orders = [by_hash([i for i in labels.by_id if i.startswith(name)], 9, number) for name in ("c0", "c1")]
+        for part, (start, end) in {"validation": (0, 3), "fit": (3, 13), "test": (13, 17)}.items():
+            assert list(getattr(one, part)) == sorted(i for order in orders for i in order[start:end]), (number, part)
+
+
+def test_one_image_in_ten_of_every_class_is_watched_at_least_one():
+    labels = labelled(39, 4)
+    training, watched = held_out_of_every_class(labels.by_id, labels, 6)
+    orders = [by_hash([i for i in labels.by_id if i.startswith(name)], 6, 0) for name in ("c0", "c1")]
+    assert list(watched) == sorted([*orders[0][:3], orders[1][0]])
+    assert list(training) == sorted(labels.by_id.keys() - set(watched))
+
+
+def test_few_training_images_are_the_first_of_the_split_by_rank():
+    record = load_record("digits")
+    labels = labelled(30, 30)
+    whole = split(labels, seed=record.protocol.seed)
+    for number, one in enumerate(low_shot_splits(record, labels, whole, 7), 1):
+        members = [[i for i in whole[number - 1].train if i.startswith(name)] for name in ("c0", "c1")]
+        orders = [by_hash(ids, record.protocol.seed, number) for ids in members]
+        assert list(one.validation) == sorted(order[0] for order in orders)  # a fifth of 7 is 1.4
+        assert list(one.fit) == sorted(i for order in orders for i in order[1:7])
+        assert one.test == whole[number - 1].test

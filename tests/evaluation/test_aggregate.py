@@ -1,10 +1,12 @@
 """Features in parts are the features one would compute from whole matrices, by every policy."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from transferbench.errors import FeatureError
-from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, unit_rows
+from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts, average, unit_rows
 
 
 def unit(rows):
@@ -92,6 +94,14 @@ def test_a_row_that_cancels_to_zero_is_named(make_source):
     scales = [make_source(np.float32(rows), ids) for rows in ([[1, 1], [1, -1], [1, 1]], [[1, 1], [-1, 1], [1, 1]])]
     with pytest.raises(FeatureError, match="'b'.*is zero"):
         list(FeatureParts([scales], AGGREGATORS["average"], "none").chunks())
+
+
+def test_an_average_is_summed_in_double_precision_whatever_the_order_of_the_scales():
+    """In single precision 1e8 + 1 is 1e8, and what is left depends on what comes first."""
+    scales = [np.float32([[1e8, 3.0]]), np.float32([[1.0, 1.0]]), np.float32([[-1e8, 5.0]])]
+    for turned in permutations(scales):
+        assert average(turned).tolist() == [[np.float32(1 / 3), 3.0]]
+        assert average(turned).dtype == np.float32
 
 
 def test_lengths_are_computed_in_double_precision():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation import statistics
@@ -209,6 +210,25 @@ def test_a_real_difference_is_found_and_has_its_sign(rng):
     assert turned.interval[1] < 0
 
 
+def test_a_p_value_is_never_zero():
+    """One is right of all 40 images, the other of none: no swap reaches that, every resample has it."""
+    one, other = (
+        ClassTest(ids=tuple(map(str, range(40))), truth=np.zeros(40, dtype=np.int64), right=np.full(40, right))
+        for right in (True, False)
+    )
+    found = compare([one], [other], "accuracy", n_resamples=99)
+    assert (found.difference, found.interval) == (1.0, (1.0, 1.0))
+    assert found.p_permutation == found.p_bootstrap == 1 / 100
+
+
+def test_an_image_is_found_again_in_whatever_order_a_split_has_it(rng):
+    """The same images backwards are another split of the same outcome: it moves with the first in every resample."""
+    test = labels(rng, 80, 2, 0.3, 1.0)
+    backwards = LabelTest(ids=test.ids[::-1], truth=test.truth[::-1], scores=test.scores[::-1])
+    alone, both = (statistics._resampled([tests], "area", 50, 1)[0] for tests in ([test], [test, backwards]))
+    assert both == pytest.approx(alone, abs=1e-12)
+
+
 def test_equal_results_do_not_differ(rng):
     test = classes(rng, [0.8, 0.5], 50)
     found = compare([test], [test], "mean class recall")
@@ -237,9 +257,10 @@ def test_holm_against_a_case_worked_by_hand():
     assert holm([]) == []
 
 
-def test_values_are_those_of_the_metrics(rng):
-    test = classes(rng, [0.9, 0.4, 0.7], 20)
-    assert value_of([test], "mean class recall") == pytest.approx(
-        np.mean([test.right[test.truth == k].mean() for k in range(3)])
-    )
-    assert value_of([test], "accuracy") == pytest.approx(test.right.mean())
+def test_values_are_those_of_scikit_learn_for_classes_of_any_size(rng):
+    truth = np.repeat(np.arange(3), [5, 20, 40])
+    predicted = np.where(rng.random(65) < np.array([0.9, 0.4, 0.7])[truth], truth, (truth + 1) % 3)
+    test = ClassTest(ids=tuple(map(str, range(65))), truth=truth, right=predicted == truth)
+    assert value_of([test], "mean class recall") == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert value_of([test], "accuracy") == pytest.approx(accuracy_score(truth, predicted))
+    assert value_of([test], "accuracy") != pytest.approx(value_of([test], "mean class recall"), abs=0.01)

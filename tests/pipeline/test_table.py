@@ -1,0 +1,44 @@
+"""Several results in one table: what stands beside the paper, and on which side of it."""
+
+import pytest
+
+from tests.reporting import gallery
+from transferbench.pipeline.many import Outcome
+from transferbench.pipeline.table import HEAD, lines_of
+from transferbench.reporting.result import save_result
+
+
+@pytest.fixture(scope="module")
+def caltech():
+    """A result whose recipe claims 91.8 ± 1.0."""
+    result = gallery.views(small=True)[0].entry.result
+    first = result.scores[0].model_copy(update={"mean": 0.90349, "std": 0.0049, "interval": (0.8951, 0.91149)})
+    recipe = result.recipe | {"claims": "caltech101/vgg-d"}
+    return result.model_copy(update={"scores": (first, *result.scores[1:]), "recipe": recipe})
+
+
+def line(result, folder):
+    (told,) = lines_of([Outcome(name="x", folder=save_result(folder, result), missing=())])
+    return dict(zip(HEAD, told.cells, strict=True)), told.plain
+
+
+def test_a_lower_number_than_the_papers_has_a_minus(caltech, tmp_path):
+    cells, plain = line(caltech, tmp_path)
+    assert cells["ours"] == "90.3 ± 0.5"
+    assert cells["95% interval"] == "89.5 – 91.1"
+    assert (cells["reference"], cells["difference"]) == ("91.8 ± 1.0", "-1.5")
+    assert (plain["value"], plain["std"], plain["reference"]) == (0.90349, 0.0049, 0.918)
+    assert plain["interval"] == (0.8951, 0.91149)
+
+
+def test_a_trial_and_a_recipe_without_a_claim_stand_beside_nothing(caltech, tmp_path):
+    for name, changes in (("trial", {"limit": 5}), ("own", {"recipe": caltech.recipe | {"claims": None}})):
+        cells, plain = line(caltech.model_copy(update=changes), tmp_path / name)
+        assert (cells["reference"], cells["difference"], plain["reference"]) == ("", "", None)
+        assert cells["ours"] == "90.3 ± 0.5"
+
+
+def test_what_is_missing_is_a_line_without_numbers():
+    (told,) = lines_of([Outcome(name="x", folder=None, missing=("tb extract",))])
+    assert dict(zip(HEAD, told.cells, strict=True))["ours"] == "missing"
+    assert told.plain == {"name": "x", "result": None, "missing": ["tb extract"]}
