@@ -44,11 +44,11 @@ def test_scores_are_those_of_explicit_weight_vectors(nets, make_source, precisio
         coefficients = rng.standard_normal((3, len(train)))
         rows = features.read()
         weights = coefficients @ rows.rows(train).astype(np.float64)
-        expected.append(rows.rows(test) @ weights.T + coefficients.sum(axis=1))
+        expected.append(rows.rows(test) @ weights.T + 4 * coefficients.sum(axis=1))
         machines.append((train, coefficients))
         tests.append(test)
     for form in (primal_scores, dual_scores):
-        for ours, theirs in zip(form(features, machines, tests, bias=1.0), expected, strict=True):
+        for ours, theirs in zip(form(features, machines, tests, bias=2.0), expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=precision, atol=10 * precision * np.abs(theirs).max())
 
 

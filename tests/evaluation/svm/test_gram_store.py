@@ -113,12 +113,20 @@ def test_a_damaged_matrix_is_told_of_and_made_again(tmp_path, readers, nets, dam
     assert [stored.problem() for stored in stored_grams(folder)] == [None] * 3
 
 
-def test_the_longest_unused_makes_room(tmp_path, readers, nets, monkeypatch):
+@pytest.mark.parametrize("used", [False, True])
+def test_the_longest_unused_makes_room(tmp_path, readers, nets, monkeypatch, used):
     folder, chosen = tmp_path / "grams", nets[1]
     store = GramStore(folder, worth=0)
     gram_matrix(features_of(readers[:2]), chosen, 1.0, store)
     first, second = stored_grams(folder)
     os.utime(first.manifest, (1, 1))
+    os.utime(second.manifest, (2, 2))
+    if used:
+        parts = [features_of([reader]).parts[0] for reader in readers[:2]]
+        half = np.zeros((len(chosen), len(chosen)), order="F")
+        (part,) = (p for p in parts if gram_store._key(p, chosen, half.dtype) == first.manifest.stem)
+        assert store.add_to(half, part, chosen)
+        first, second = second, first
     limit = 2.5 * first.n_bytes
     usage = type("Usage", (), {"free": limit / 0.25 - 2 * first.n_bytes})
     monkeypatch.setattr(gram_store.shutil, "disk_usage", lambda _: usage)
@@ -174,3 +182,18 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path, readers, nets
     assert temporary_beside(left.parent / "x.gram").name.startswith(left.name.rsplit("-", 2)[0])
     gram_matrix(features_of(readers), nets[1], 1.0, GramStore(tmp_path / "grams", worth=0))
     assert not left.exists()
+
+
+def test_a_matrix_whose_making_is_broken_off_leaves_nothing_behind(tmp_path, readers, nets):
+    store = GramStore(tmp_path / "grams", worth=0)
+    (part,) = features_of(readers[:1]).parts
+
+    def broken_off():
+        with store.keeping(part, nets[1], np.dtype(np.float64)) as keep:
+            keep(np.ones((10, 240)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    store.settle()
+    assert list((tmp_path / "grams").iterdir()) == []
