@@ -16,6 +16,7 @@ from transferbench.training.checkpoint import newest_checkpoint, save_checkpoint
 from transferbench.training.loop import train
 from transferbench.training.measure import better_classes, held_out_accuracy
 from transferbench.training.processes import Processes
+from transferbench.training.randomness import random_state, restore_random
 from transferbench.training.watch import Nobody
 
 
@@ -122,6 +123,37 @@ def test_a_finished_run_is_not_trained_further(tmp_path):
     first, _ = run(tmp_path)
     again, _ = run(tmp_path, progress=Stopping(1))
     assert same(first, again)
+
+
+def test_every_process_and_seed_has_a_stream_of_random_numbers_of_its_own(tmp_path, monkeypatch):
+    def enough(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr("transferbench.training.loop.Descent", enough)
+    drawn = set()
+    for seed in (0, 1):
+        for rank in range(3):
+            given = Net(), Blobs(8, 1), Blobs(8, 2), options(seed=seed), execution(tmp_path)
+            with pytest.raises(InterruptedError):
+                train(*given, progress=Silent(), processes=Processes(rank, 3))
+            drawn.add(tuple(torch.rand(4).tolist()))
+    assert len(drawn) == 6
+
+
+def test_every_process_goes_back_to_its_own_stream_unless_their_number_has_changed():
+    states, expected = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        states.append(random_state("cpu"))
+        expected.append(torch.rand(4))
+    for rank in (0, 1):
+        restore_random(states, Processes(rank, 2), Silent())
+        assert torch.equal(torch.rand(4), expected[rank])
+    torch.manual_seed(3)
+    before, progress = torch.get_rng_state(), Stopping(-1)
+    restore_random(states, Processes(1, 3), progress)
+    assert progress.said == ["the checkpoint was made by 2 process(es), now there are 3"]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_metrics_are_a_plain_table(tmp_path):

@@ -26,7 +26,7 @@ from transferbench.training.options import Execution, TrainingOptions, prepare_d
 from transferbench.training.order import parts_of_step, steps_of_epoch
 from transferbench.training.pace import Pace
 from transferbench.training.processes import Processes
-from transferbench.training.randomness import random_state, restore_random
+from transferbench.training.randomness import random_state, restore_random, seed_of_process
 from transferbench.training.schedule import learning_rate
 from transferbench.training.stopping import SIGNALS, Asked, held_back
 from transferbench.training.watch import Epoch, Nobody, Watch
@@ -138,7 +138,7 @@ class _Run:
         self._images, self._held_out, self._options, self._execution = images, held_out, options, execution
         self._folder, self._progress, self._watch, self._processes = execution.folder, progress, watch, processes
         # Images draw by themselves; a stream of random numbers has to differ from process to process.
-        torch.manual_seed(options.seed + (processes.rank << 32))
+        torch.manual_seed(seed_of_process(options.seed, processes.rank))
         prepare_device(execution.device, execution.precision)
         self.descent = Descent(net, options, execution, processes)
         self.steps_per_epoch = math.ceil(len(images) / options.batch_size)

@@ -1,5 +1,6 @@
 """The streams of random numbers of a process, to be saved and gone back to."""
 
+import hashlib
 from typing import Any
 
 import torch
@@ -7,6 +8,27 @@ from torch import Tensor
 
 from transferbench.progress import Progress
 from transferbench.training.processes import Processes
+
+
+def seed_of_process(seed: int, rank: int) -> int:
+    """Give every process a seed of its own for torch's streams.
+
+    Parameters
+    ----------
+    seed : int
+        Of the run.
+    rank : int
+        Of the process.
+
+    Returns
+    -------
+    int
+        The run's own for the first process. Of 32 bits for the others: torch's generator for CPUs leaves higher ones
+        out, so a rank put there would give all processes the same stream.
+    """
+    if rank == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"seed {seed} process {rank}".encode()).digest()[:4], "little")
 
 
 def random_state(device: str) -> dict[str, Tensor]:
