@@ -111,6 +111,17 @@ def test_a_moving_average_by_hand():
     assert np.allclose(descent.result.weight.detach().numpy(), average, atol=TOLERANCE)
 
 
+def test_the_scale_of_float16s_gradients_is_part_of_the_state():
+    data, half = Blobs(8, 1), execution(None, precision="float16")
+    first, second = (Descent(Net(), options(), half, Processes()) for _ in range(2))
+    for epoch in range(3):
+        first.step(list(data.batches([np.arange(8)], epoch)), 8, epoch, 0.01)
+    state = first.state()
+    assert state["scaler"]["_growth_tracker"] == 3  # steps since the scale was last changed
+    second.restore(state | {"scaler": state["scaler"] | {"scale": 32.0}})
+    assert (second.state()["scaler"]["scale"], second.state()["scaler"]["_growth_tracker"]) == (32.0, 3)
+
+
 def test_what_needs_no_gradient_stays(tmp_path):
     net = Net()
     net.first.requires_grad_(False)
