@@ -52,11 +52,23 @@ class Line:
     unfinished: Path
 
     def features(self) -> FeatureParts:
-        """Prepare the variant's features; nothing is read yet."""
+        """Prepare the variant's features; nothing is read yet.
+
+        Returns
+        -------
+        FeatureParts
+            Of all images.
+        """
         return features_of(self.variant, self.recipe, self.ids)
 
     def pieces(self) -> StoredPieces:
-        """Open what is kept of this line."""
+        """Open what is kept of this line.
+
+        Returns
+        -------
+        StoredPieces
+            Of its splits.
+        """
         return StoredPieces(self.unfinished, self.number)
 
 

@@ -123,7 +123,26 @@ class GramOperator:
             scores += change @ rows
 
     def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
-        """Solve for class `k` of `costs` alone, as long as at most `widest` images matter; return its relative gap."""
+        """Solve for one class alone, by sweeps and conjugate gradients on the images that matter.
+
+        Parameters
+        ----------
+        sign : ndarray of shape (n,), int8
+            +1, -1, or 0 where an image is left out.
+        b, f : ndarray of shape (n,), float64
+            Coefficients and scores; moved in place.
+        costs : Costs
+            Of all classes.
+        k : int
+            Which class.
+        tolerance : float
+            Relative duality gap to end at.
+
+        Returns
+        -------
+        float
+            The gap reached: a larger one where more than `widest` images came to matter.
+        """
         constants = (costs.loss[k], costs.ridge[k], costs.upper[k], costs.squared)
         return float(kernels.finish(self.gram, sign, b, f, *constants, tolerance, MARGIN, self.widest, 60))
 
