@@ -203,6 +203,43 @@ def test_what_is_not_positive_definite_in_its_precision_is_left_to_the_other_way
     assert not operator.finish_direct((signs[0], b, f), constants, 0, 1e-5, 0, 400)
     np.testing.assert_array_equal(b, before[0])
     np.testing.assert_array_equal(f, before[1])
+    # The first step, on ten images, can be taken; the second one cannot, and takes it back.
+    b, f = np.zeros(400), np.where(np.arange(400) < 10, 0.0, 2.0 * signs[0])
+    before = b.copy(), f.copy()
+    assert not operator.finish_direct((signs[0], b, f), constants, 0, 1e-5, 0, 400)
+    np.testing.assert_array_equal(b, before[0])
+    np.testing.assert_array_equal(f, before[1])
+
+
+def test_rows_whose_matrix_is_not_positive_definite_in_its_precision_are_left_as_they_are():
+    rows, signs, _ = problem()
+    operator = RowsOperator.of(rows, 1.0, np.dtype(np.float32))
+    b = np.full(400, 0.25)
+    assert not operator.finish_direct((signs[0], b, np.zeros(400)), costs("squared_hinge", 1e12, 4), 0, 1e-5, 0, 400)
+    np.testing.assert_array_equal(b, np.full(400, 0.25))
+
+
+def test_the_matrix_of_a_few_rows_is_whole_whatever_its_size():
+    rows, *_ = problem(n=700, d=40)
+    operator = RowsOperator.of(rows, 2.0, np.dtype(np.float64))
+    for size in (1, 64, 65, 513, 600):
+        index = np.random.default_rng(size).permutation(700)[:size]
+        expected = rows[index].astype(np.float64) @ rows[index].T + 4
+        np.testing.assert_allclose(operator._small(index), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sweep_by_rows_is_that_of_the_gram_matrix(dtype, monkeypatch):
+    rows, signs, _ = problem()
+    monkeypatch.setattr(operators, "_BLOCK", 64)
+    gram = (rows.astype(np.float64) @ rows.T + 9).astype(dtype)
+    found = []
+    for operator in (GramOperator(gram), RowsOperator(blocks(rows), len(rows), 3.0, np.dtype(dtype))):
+        coefficients, scores = 0.1 * signs, 0.1 * signs @ gram.astype(np.float64)
+        operator.sweep(signs, coefficients, scores, costs("hinge", 1.0, 4))
+        np.testing.assert_allclose(scores, coefficients @ gram.astype(np.float64), rtol=1e-5, atol=5e-3)
+        found.append(coefficients)
+    np.testing.assert_allclose(*found, atol=1e-3 if dtype == np.float32 else 1e-9)
 
 
 @pytest.mark.parametrize("certified", [True, False])

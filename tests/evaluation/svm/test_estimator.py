@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
+from transferbench.evaluation.svm import gram
 from transferbench.evaluation.svm.estimator import LinearSVM
 
 
@@ -183,3 +184,23 @@ def test_it_is_a_scikit_learn_classifier():
         results = check_estimator(LinearSVM(), on_fail=None, on_skip=None)
     assert [r["check_name"] for r in results if r["status"] not in {"passed", "skipped"}] == []
     assert len(results) > 40
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 100.0])
+def test_the_gap_told_is_that_of_the_rows_also_where_their_gram_matrix_is_rounded(monkeypatch, offset):
+    """What all rows have in common leaves few digits of a float32 matrix to what tells them apart."""
+    monkeypatch.setattr(gram, "FLOAT64_UP_TO", 0)
+    rows, labels = clusters(n=200, d=20, classes=3)
+    rows = rows + np.float32(offset)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ours = LinearSVM(C=1.0).fit(rows, labels)
+    assert bool((ours.duality_gaps_ > 1e-5).any()) == bool(caught)
+    theirs = LinearSVC(C=1.0, dual=False, tol=1e-12, max_iter=100_000).fit(rows.astype(np.float64), labels)
+    for k in range(3):
+        signs = np.where(labels == k, 1, -1)
+        mine, lowest = (
+            objective(rows.astype(np.float64), signs, m.coef_[k], m.intercept_[k], 1.0, "squared_hinge")
+            for m in (ours, theirs)
+        )
+        assert mine - lowest <= ours.duality_gaps_[k] * mine + 1e-9 * lowest

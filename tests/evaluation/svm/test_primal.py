@@ -9,6 +9,7 @@ from sklearn.svm import LinearSVC
 
 from transferbench.evaluation.svm import primal
 from transferbench.evaluation.svm.descent import Descent, warn_of_gaps
+from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, objectives
 from transferbench.evaluation.svm.operators import GramOperator
 from transferbench.evaluation.svm.primal import PrimalNewton, SharedInverse
@@ -99,12 +100,14 @@ def test_a_start_from_other_coefficients_ends_at_the_same_optimum():
     np.testing.assert_allclose(cold.scores[2], machine.decision_function(rows), atol=1e-4)
 
 
-def test_gaps_are_those_of_the_formula_also_after_somebody_changed_the_coefficients():
+@pytest.mark.parametrize("kind", [PrimalNewton, Newton])
+def test_gaps_are_those_of_the_formula_also_after_somebody_changed_the_coefficients(kind):
     rows, signs = problem()
     extended = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype(np.float64)
     loss = np.array([[1.0, 2.0], [0.5, 1.0], [1.0, 1.0], [3.0, 0.2]])
     b, f = np.zeros(signs.shape), np.zeros(signs.shape)
-    newton = PrimalNewton(operator_of(rows), signs, b, f)
+    operator = operator_of(rows) if kind is PrimalNewton else GramOperator(extended @ extended.T)
+    newton = kind(operator, signs, b, f)
     for seed in range(2):
         b[:] = 0.01 * np.random.default_rng(seed).standard_normal(b.shape)
         f[:] = b @ extended @ extended.T

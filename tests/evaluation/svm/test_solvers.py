@@ -44,7 +44,12 @@ def expected(problem):
     return [([scores(s.fit, s.validation, C) for C in CS], scores(s.train, s.test, CS[0])) for s in splits]
 
 
-ROOM = {"all splits": 1 << 40, "a split at a time": 130_000, "validation images inside": 70_000}
+ROOM = {
+    "all splits": 1 << 40,
+    "a split at a time": 130_000,
+    "validation images inside": 70_000,
+    "rows read again and again": 20_000,
+}
 
 
 @pytest.mark.parametrize("room", ROOM)
