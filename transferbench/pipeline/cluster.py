@@ -215,7 +215,7 @@ def _lines(name: str | None, recipe: Recipe, dataset: Dataset, home: Home, solve
         return ()
     experiment = experiment_of(recipe, without_skipped(layout, dataset, Silent()), layout, home, solver)
     there = find_equal(home.results, name, experiment.inputs_sha256)
-    return experiment.every_line() if there is None else ()
+    return experiment.every_line if there is None else ()
 
 
 def _wait(client: Any, share: Share, future: Any, progress: Progress) -> None:

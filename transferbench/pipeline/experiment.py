@@ -96,10 +96,11 @@ class Experiment:
     @property
     def n_splits(self) -> int:
         """How many splits are to be fitted."""
-        return sum(len(line.of.splits) for line in self.every_line())
+        return sum(len(line.of.splits) for line in self.every_line)
 
+    @property
     def every_line(self) -> tuple[Line, ...]:
-        """Return all that is to be fitted, the official division last."""
+        """All that is to be fitted, the official division last."""
         return self.lines if self.official is None else (*self.lines, self.official)
 
 
