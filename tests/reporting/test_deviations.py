@@ -252,6 +252,10 @@ def test_a_row_of_another_kind_is_not_held_against_the_paper(faithful):
     assert found(with_recipe(changed, aggregate={"kind": "max", "l2": "none"}), None) == {}
 
 
+def test_the_end_of_a_low_shot_curve_stands_beside_the_paper(faithful):
+    assert compare(with_counts(faithful, 4, 30), row(FEW)).ours == 0.9 + 30 / 1000
+
+
 def test_fewer_training_images_are_told_beside_a_row_of_given_lists(faithful):
     for made_with in (None, MadeWith(nets=("D",), aggregate="stack", scales=(256, 384))):
         text = found(with_counts(faithful, 4, 8), made_with)["training images", OTHER]

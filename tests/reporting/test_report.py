@@ -36,6 +36,23 @@ def test_the_text_says_what_was_measured_and_beside_what(result, comparison):
     assert "n - 1 in the denominator" in text
 
 
+def test_a_floor_stands_beside_no_published_number(result, comparison):
+    line = text_report(result, comparison).splitlines()[5]
+    assert [cell.strip() for cell in line.split("  ") if cell.strip()] == ["raw pixels", "192", "50.0", "1"]
+
+
+def test_classes_and_other_metrics_are_means_over_the_splits(result):
+    told = (((0.9, 0.5), 0.9), ((0.8, 0.1), 0.6))
+    splits = tuple(
+        split.model_copy(update={"per_class": per_class, "others": (("area", other),)})
+        for split, (per_class, other) in zip(result.scores[0].splits, told, strict=True)
+    )
+    ours = result.scores[0].model_copy(update={"splits": splits})
+    changed = result.model_copy(update={"scores": (ours,)})
+    assert [line.split()[-1] for line in per_class_text(changed).splitlines()[4:]] == ["85.0", "30.0"]
+    assert "pretrained, net D: area 75.0." in text_report(changed, None)
+
+
 def test_a_failed_reproduction_is_said(result):
     text = text_report(result, Comparison(row=ROW, ours=0.9))
     assert "-1.8" in text
@@ -92,6 +109,7 @@ def test_markdown_tables_escape_bars():
 def test_per_cent():
     assert percent(0.9271, 0.0049) == "92.7 ± 0.5"
     assert percent(0.9271) == "92.7"
+    assert percent(0.92751, 0.00451) == "92.8 ± 0.5"  # rounded, not cut
 
 
 WIDE = text_table(("name", "n", "what"), [["first", "1", "some words that go on"], ["second", "22", ""]], right=["n"])
