@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from transferbench.cache.block import Block
+from transferbench.cache.store import stored_blocks
 from transferbench.types.descriptors import DescriptorSpec
 from transferbench.types.net import NetSpec
 from transferbench.types.preprocessing import Preprocessing
@@ -37,3 +38,9 @@ def block(empty, rows):
         empty.write(index, rows[256 * index : 256 * (index + 1)])
     empty.finish({"torch": "1"})
     return empty
+
+
+@pytest.fixture
+def stored(block, tmp_path):
+    (found,) = stored_blocks(tmp_path)
+    return found

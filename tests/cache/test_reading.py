@@ -11,7 +11,8 @@ import pytest
 from transferbench.cache import reading
 from transferbench.cache.block import Block
 from transferbench.cache.manifest import MANIFEST
-from transferbench.cache.store import stored_blocks, verify
+from transferbench.cache.store import stored_blocks
+from transferbench.cache.verification import verify
 from transferbench.errors import CacheError
 from transferbench.types.identity import sha256_of
 

@@ -8,9 +8,12 @@ import pytest
 
 from tests.cache.conftest import IDS
 from transferbench.cache.block import Block
+from transferbench.cache.differences import block_differences
 from transferbench.cache.manifest import MANIFEST
+from transferbench.cache.portable import export, import_file
 from transferbench.cache.shard import decode, encode
-from transferbench.cache.store import block_differences, export, import_file, load, stored_blocks, verify
+from transferbench.cache.store import stored_blocks
+from transferbench.cache.verification import load, verify
 from transferbench.errors import CacheError, DatasetError
 from transferbench.types.identity import sha256_of
 

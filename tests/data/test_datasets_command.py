@@ -21,7 +21,8 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
 from transferbench import builtin
-from transferbench.cache.store import load, stored_blocks
+from transferbench.cache.store import stored_blocks
+from transferbench.cache.verification import load
 from transferbench.data import Place, open_dataset
 from transferbench.data.record import load_record, record_names
 from transferbench.reporting.submission import Entry, write_submission

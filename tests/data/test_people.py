@@ -10,7 +10,8 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
 
-from transferbench.cache.store import load, stored_blocks
+from transferbench.cache.store import stored_blocks
+from transferbench.cache.verification import load
 from transferbench.data import Place, open_dataset
 from transferbench.errors import DatasetError
 from transferbench.recipe.files import load as load_recipe

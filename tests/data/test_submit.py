@@ -8,7 +8,8 @@ import pytest
 import yaml
 from sklearn.svm import LinearSVC
 
-from transferbench.cache.store import load, stored_blocks
+from transferbench.cache.store import stored_blocks
+from transferbench.cache.verification import load
 
 
 def recipe(folder, dataset, regions=("image",)):

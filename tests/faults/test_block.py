@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.writer import POINTS, block_in, fill, rows_of
-from transferbench.cache.store import stored_blocks, verify
+from transferbench.cache.store import stored_blocks
+from transferbench.cache.verification import verify
 from transferbench.errors import CacheError
 
 LONG = os.environ.get("TB_FAULTS") == "long"

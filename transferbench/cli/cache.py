@@ -82,7 +82,8 @@ def diff_blocks(a: str, b: str, home: Path, as_json: bool) -> None:
     Example:
       tb cache diff 0a1b 2c3d
     """
-    from transferbench.cache.store import block_differences, find_block
+    from transferbench.cache.differences import block_differences
+    from transferbench.cache.store import find_block
     from transferbench.home import Home
 
     features = Home.at(home).features
@@ -138,7 +139,8 @@ def export_block(block: str, file: Path, home: Path, as_json: bool) -> None:
     Example:
       tb cache export 0a1b descriptors.h5
     """
-    from transferbench.cache.store import export, find_block
+    from transferbench.cache.portable import export
+    from transferbench.cache.store import find_block
     from transferbench.home import Home
 
     n_bytes = export(find_block(Home.at(home).features, block), file)
@@ -159,7 +161,7 @@ def import_block(file: Path, home: Path, as_json: bool) -> None:
     Example:
       tb cache import descriptors.h5
     """
-    from transferbench.cache.store import import_file
+    from transferbench.cache.portable import import_file
     from transferbench.home import Home
 
     block = import_file(file, Home.at(home).features)

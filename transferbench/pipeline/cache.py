@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transferbench.cache.store import StoredBlock, remove, stored_blocks, verify
+from transferbench.cache.store import StoredBlock, remove, stored_blocks
+from transferbench.cache.verification import verify
 from transferbench.evaluation.svm.gram_file import StoredGram, stored_grams
 from transferbench.home import Home
 from transferbench.progress import Progress

@@ -8,7 +8,8 @@ from shutil import disk_usage
 from typing import Literal
 
 from transferbench.cache.block import Block
-from transferbench.cache.store import StoredBlock, differences
+from transferbench.cache.differences import differences
+from transferbench.cache.store import StoredBlock
 from transferbench.data import Dataset
 from transferbench.data.images import rescaled_size
 from transferbench.nets.costs import dense_macs, descriptor_dimensions
