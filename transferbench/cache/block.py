@@ -1,23 +1,20 @@
 """A block: the descriptors of a dataset by one net at one scale, as a folder of immutable shards and one manifest."""
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest, write_manifest
-from transferbench.cache.parallel import in_order
-from transferbench.cache.reading import Reading, read_bytes, read_shard
-from transferbench.cache.shard import ROWS_PER_SHARD, Shard, encode, sha256_of_pieces
-from transferbench.errors import CacheError, DatasetError, HeldError
-from transferbench.files import publishing, storing, sweep, sync_folder, writer_lock
+from transferbench.cache.manifest import MANIFEST, REMEDY, read_manifest
+from transferbench.cache.reading import Reading, read_shard
+from transferbench.cache.shard import ROWS_PER_SHARD, Shard
+from transferbench.cache.writing import ListedShard, publish_manifest, write_shard
+from transferbench.errors import CacheError, HeldError
+from transferbench.files import writer_lock
 from transferbench.types.arrays import Float32
-from transferbench.types.descriptors import Descriptors, DescriptorSpec, check_rows
+from transferbench.types.descriptors import Descriptors, DescriptorSpec
 from transferbench.types.identity import sha256_of
 
 _KEY_DIGITS = 16
@@ -25,16 +22,6 @@ _CLAIMS = ".claims"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _FINISH_TIMEOUT_S = 600.0
 """Hashing a block takes seconds; whoever waits longer waits for a stopped process."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """What the manifest says of a shard, and which file it was said of."""
-
-    file: tuple[int, int, int]
-    entry: dict[str, Any]
-    dimensions: int
-    skipped: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +41,7 @@ class Block:
     folder: Path
     spec: DescriptorSpec
     ids: tuple[str, ...]
-    _written: dict[int, _Listed] = field(default_factory=dict, compare=False, repr=False)
+    _written: dict[int, ListedShard] = field(default_factory=dict, compare=False, repr=False)
     """Shards that were published by this very object: `finish` need not read them again."""
 
     @classmethod
@@ -232,23 +219,7 @@ class Block:
         ValueError
             If a skipped id is none of the shard's.
         """
-        if strangers := skipped.keys() - set(self.rows(index)):
-            msg = f"{min(strangers)!r} is no image of shard {index}"
-            raise ValueError(msg)
-        ids = tuple(i for i in self.rows(index) if i not in skipped)
-        if not ids:  # whoever skips everything never learns how long a row is
-            array = np.empty((0, 0), dtype=np.float32)
-        check_rows(ids, array, f"{self.spec.net} at {self.spec.short_side_px} px")
-        shard = Shard(index, ids, array, dict(skipped))
-        with ThreadPoolExecutor(1) as beside:
-            # A power failure may take the name again, and the shard is computed anew; `finish` ends that.
-            with publishing(self.shard_path(index), name_at_once=False) as file:
-                # The disk has the rows while they are hashed, and works while the file is: each takes about as long.
-                encoded = encode(shard, self.spec, file.put_meanwhile)
-                file.put(0, encoded.before)
-                file.put(encoded.n_bytes - len(encoded.after), encoded.after)
-                digest = beside.submit(encoded.sha256)
-            self._written[index] = self._listed(shard, encoded.places, encoded.n_bytes, digest.result())
+        self._written[index] = write_shard(self, index, array, skipped)
 
     def finish(self, environment: dict[str, str]) -> None:
         """Publish the manifest: from now on readers see the block.
@@ -268,30 +239,7 @@ class Block:
         with writer_lock(self.folder, f"the manifest of the block {self.folder.name}", timeout_s=_FINISH_TIMEOUT_S):
             if not self.is_complete():
                 # The claims' files stay: others may be about to ask for one.
-                self._publish_manifest(environment)
-
-    def _publish_manifest(self, environment: dict[str, str]) -> None:
-        sweep(self.folder)
-        listed = list(in_order(self._list, range(self.n_shards)))
-        skipped = {i: reason for shard in listed for i, reason in shard.skipped.items()}
-        if len(skipped) == len(self.ids):
-            msg = f"{self.folder}: none of the {len(self.ids)} images could be decoded; delete the folder"
-            raise DatasetError(msg)
-        with storing(self.folder, 0):
-            sync_folder(self.folder)
-        write_manifest(
-            self.folder,
-            {
-                "key": self.spec.key(),
-                "spec": self.spec.to_dict(),
-                "rows": len(self.ids) - len(skipped),
-                "dimensions": max(shard.dimensions for shard in listed),
-                "ids_sha256": sha256_of(self.ids),
-                "shards": [shard.entry for shard in listed],
-                **({"skipped": skipped} if skipped else {}),
-                "environment": environment,
-            },
-        )
+                publish_manifest(self, self._written, environment)
 
     def skipped(self) -> dict[str, str]:
         """List the images of a complete block that have no row.
@@ -328,33 +276,6 @@ class Block:
             with suppress(CacheError):
                 found |= read_shard(self, index).skipped
         return dict(sorted(found.items()))
-
-    def _list(self, index: int) -> _Listed:
-        """Make what the manifest says of a shard: read it, unless this object has published this very file."""
-        known = self._written.get(index)
-        if known is not None and known.file == self._identity(index):
-            return known
-        data = read_bytes(self.shard_path(index))
-        shard = read_shard(self, index, data=data)
-        return self._listed(shard, shard.places, len(data), sha256_of_pieces([data]))
-
-    def _listed(self, shard: Shard, places: Mapping[str, int], n_bytes: int, sha256: str) -> _Listed:
-        entry = {
-            "shard": shard.index,
-            "file": self.shard_path(shard.index).name,
-            "bytes": n_bytes,
-            "sha256": sha256,
-            **places,
-        }
-        return _Listed(self._identity(shard.index), entry, shard.array.shape[1], shard.skipped)
-
-    def _identity(self, index: int) -> tuple[int, int, int]:
-        """Tell files apart that had the same name one after the other."""
-        try:
-            found = self.shard_path(index).stat()
-        except FileNotFoundError:
-            return (0, 0, 0)
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def environment(self) -> dict[str, str]:
         """Tell on what a complete block was computed.
