@@ -13,8 +13,9 @@ from PIL import Image
 
 from transferbench.data import Place, open_source
 from transferbench.data.pack import writing
-from transferbench.data.pack.layout import Pack, PackOptions, Shard, padding
+from transferbench.data.pack.layout import Pack, PackOptions, Shard
 from transferbench.data.pack.reading import PackedDataset
+from transferbench.data.pack.tar import padding
 from transferbench.data.pack.writing import packed_image
 from transferbench.errors import DatasetError, StorageError
 from transferbench.home import Home

@@ -7,9 +7,7 @@ kept; it may be hundreds of megabytes, so only when what it saves has taken much
 import json
 import os
 import shutil
-import socket
 import time
-import uuid
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from transferbench.environment import describe, git_commit
 from transferbench.evaluation.protocol import Begun, Piece
 from transferbench.evaluation.svm.choice import memory_of_machine
-from transferbench.files import publish_file, storing, sweep
+from transferbench.files import publish_file, storing, sweep, temporary_beside
 from transferbench.types.identity import sha256_of
 
 WORTH = 50.0
@@ -211,7 +209,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
 
 def _write(path: Path, about: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Stream arrays to a file: a copy of them in memory would be one too many."""
-    temporary = path.parent / f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = temporary_beside(path)
     told = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     try:
         with storing(path, sum(array.nbytes for array in arrays.values())):

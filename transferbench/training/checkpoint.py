@@ -5,15 +5,13 @@ import io
 import os
 import pickle
 import shutil
-import socket
-import uuid
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from transferbench.errors import TrainingError
-from transferbench.files import publish_file, storing
+from transferbench.files import publish_file, storing, temporary_beside
 from transferbench.progress import Progress
 
 _MAGIC = b"transferbench checkpoint 2\n"
@@ -47,7 +45,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, best: boo
         If it cannot be written; the older ones are still there.
     """
     path = _path(folder, step)
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     size = sum(t.numel() * t.element_size() for t in _tensors(state))
     try:
         with storing(path, size):
@@ -179,16 +177,11 @@ class _Hashed:
         self._file.flush()
 
 
-def _temporary(path: Path) -> Path:
-    # The name tells which process left it behind, should the machine stop here; `files.sweep` removes it later.
-    return path.parent / f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
 def _link(path: Path, name: Path) -> None:
     """Give a file a second name; a copy where the disk knows no links."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-    temporary = _temporary(name)
+    temporary = temporary_beside(name)
     try:
         os.link(path, temporary)
     except OSError:

@@ -3,8 +3,6 @@
 import hashlib
 import io
 import os
-import socket
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,20 +16,10 @@ from PIL import Image, features
 
 from transferbench.data.encoded import FileImages, reading
 from transferbench.data.images import PIXELS_VERSION, as_rgb, decoding, open_encoded, rescale
-from transferbench.data.pack.layout import (
-    TAR_END,
-    Member,
-    PackOptions,
-    PackPart,
-    Shard,
-    ShardName,
-    member_stem,
-    padding,
-    shard_path,
-    tar_header,
-)
+from transferbench.data.pack.layout import Member, PackOptions, PackPart, Shard, ShardName, shard_path
+from transferbench.data.pack.tar import TAR_END, member_stem, padding, tar_header
 from transferbench.errors import DatasetError, StorageError
-from transferbench.files import publish, publish_file, sha256_file, storing
+from transferbench.files import publish, publish_file, sha256_file, storing, temporary_beside
 from transferbench.types.identity import sha256_of
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}
@@ -250,7 +238,7 @@ def _size(file: str) -> int:
 def _write(
     tar: Path, key: str, first: int, images: PartImages, options: PackOptions, done: Callable[[int], None]
 ) -> Shard:
-    temporary = tar.parent / f".{tar.name}.tmp-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = temporary_beside(tar)
     try:
         with storing(tar, 0):
             tar.parent.mkdir(parents=True, exist_ok=True)
