@@ -1,5 +1,4 @@
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import time
 import pytest
 
 from transferbench.errors import StorageError
-from transferbench.files import publish, publishing, sha256_file, sweep, writer_lock
+from transferbench.files import publish, publishing, sha256_file, sweep
 
 
 def test_a_file_appears_whole_in_a_new_folder(tmp_path):
@@ -140,8 +139,6 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         publish(tmp_path / "file" / "b", b"new")
-    with pytest.raises(StorageError, match="cannot write"), writer_lock(tmp_path / "file", "the block"):
-        pass
 
 
 def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path):
@@ -158,35 +155,3 @@ def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path):
         path.write_text("")
     assert sweep(tmp_path) == 1
     assert sorted(tmp_path.iterdir()) == sorted(kept)
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from transferbench.files import writer_lock
-with writer_lock(Path(sys.argv[1]), "the block"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_second_writer_is_told_who_holds_the_lock(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
-        try:
-            assert holder.stdout.readline() == "held\n"
-            with (
-                pytest.raises(StorageError, match=f"the block is being written by process {holder.pid} on "),
-                writer_lock(tmp_path, "the block"),
-            ):
-                pass
-        finally:
-            holder.send_signal(signal.SIGKILL)
-
-
-def test_the_lock_of_a_killed_writer_is_free(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        holder.send_signal(signal.SIGKILL)
-    with writer_lock(tmp_path, "the block"):
-        assert (tmp_path / ".lock-holder").read_text().startswith(f"process {os.getpid()} ")
-    assert not (tmp_path / ".lock-holder").exists()

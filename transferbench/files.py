@@ -11,9 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from transferbench.errors import HeldError, StorageError
+from transferbench.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -243,7 +241,7 @@ def sweep(folder: Path) -> int:
         How many were removed. Files of living processes and of other machines stay.
     """
     pattern = re.compile(rf"\..+\.tmp-{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}")
-    stale = [p for p in folder.glob(".*.tmp-*") if (m := pattern.fullmatch(p.name)) and not _alive(int(m[1]))]
+    stale = [p for p in folder.glob(".*.tmp-*") if (m := pattern.fullmatch(p.name)) and not alive(int(m[1]))]
     for path in stale:
         path.unlink(missing_ok=True)
     return len(stale)
@@ -269,74 +267,19 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def writer_lock(folder: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[None]:
-    """Hold the only right to write in a folder.
-
-    The operating system frees the lock when its holder dies, so a lock cannot go stale on one machine.
+def alive(pid: int) -> bool:
+    """Tell whether a process of this machine is still there.
 
     Parameters
     ----------
-    folder : Path
-        Made if needed; gets a file ``.lock`` that names the holder.
-    what : str
-        What is being written, for the message.
-    timeout_s : float
-        How long to wait for another holder.
-
-    Raises
-    ------
-    HeldError
-        If another process holds it; the message names host and process.
-    StorageError
-        If the folder cannot be written.
-    """
-    holder = folder / ".lock-holder"
-    lock = FileLock(folder / ".lock", timeout=timeout_s)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as problem:
-        who = "another process"
-        with suppress(OSError):  # not written yet, or gone with the lock in this moment
-            who = holder.read_text(encoding="utf-8") or who
-        msg = (
-            f"{what} is being written by {who}.\n  Where: {folder}\n"
-            "  Wait until it has finished, then run the command again."
-        )
-        raise HeldError(msg) from problem
-    except OSError as problem:
-        raise StorageError(_explain(folder, 0, problem)) from problem
-    try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def holder_of(folder: Path) -> str:
-    """Say who is writing in a folder, without disturbing it.
-
-    Parameters
-    ----------
-    folder : Path
-        As for `writer_lock`.
+    pid : int
+        Its number.
 
     Returns
     -------
-    str
-        For instance ``process 12 on ada``; empty if nobody is, or the process is gone that said so.
+    bool
+        True for other people's processes, too.
     """
-    try:
-        said = (folder / ".lock-holder").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    mine = re.fullmatch(rf"process (\d+) on {re.escape(socket.gethostname())}", said)
-    return "" if mine and not _alive(int(mine[1])) else said
-
-
-def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

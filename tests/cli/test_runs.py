@@ -129,7 +129,7 @@ def test_a_run_is_deleted_only_with_yes_and_never_while_it_is_trained(home):
     assert home.stopped.is_dir()
     assert json.loads(call(home, "rm", "ilsvrc2012_b", "--yes", "--json").out)[0]["deleted"] is True
     assert not home.stopped.exists()
-    from transferbench.files import writer_lock
+    from transferbench.locks import writer_lock
 
     with writer_lock(home.going, "the run"):
         held = call(home, "rm", "digits_a-5", "--yes")

@@ -12,7 +12,7 @@ from transferbench.cache.reading import Reading, read_shard
 from transferbench.cache.shard import ROWS_PER_SHARD, Shard
 from transferbench.cache.writing import ListedShard, publish_manifest, write_shard
 from transferbench.errors import CacheError, HeldError
-from transferbench.files import writer_lock
+from transferbench.locks import writer_lock
 from transferbench.types.arrays import Float32
 from transferbench.types.descriptors import Descriptors, DescriptorSpec
 from transferbench.types.identity import sha256_of

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from transferbench.errors import TrainingError
-from transferbench.files import holder_of, publish, writer_lock
+from transferbench.files import publish
 from transferbench.home import Home
+from transferbench.locks import holder_of, writer_lock
 from transferbench.reporting.run_page import Columns, RunStory, run_page
 from transferbench.training.curves import STEPS, read_steps
 

@@ -13,8 +13,8 @@ from typing import Literal
 import transferbench
 from transferbench import environment
 from transferbench.errors import DeviceError, TransferbenchError
-from transferbench.files import writer_lock
 from transferbench.home import Home
+from transferbench.locks import writer_lock
 from transferbench.pipeline.engines import AUTO, precision_for, refusals
 from transferbench.pipeline.forecast import free_disk
 from transferbench.pipeline.outlook import products_per_second

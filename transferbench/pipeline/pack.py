@@ -11,8 +11,9 @@ from transferbench.data.pack.layout import DOCUMENT, PARTS, Pack, PackOptions, i
 from transferbench.data.pack.writing import PartImages, expected_bytes, software, write_shard
 from transferbench.data.random_splits import ranked
 from transferbench.errors import DatasetError, StorageError
-from transferbench.files import publish, sweep, writer_lock
+from transferbench.files import publish, sweep
 from transferbench.home import Home
+from transferbench.locks import writer_lock
 from transferbench.pipeline.datasets import DataOptions, pack_folder, place_of
 from transferbench.pipeline.datasets import source as open_source
 from transferbench.progress import Progress

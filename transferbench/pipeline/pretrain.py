@@ -10,8 +10,9 @@ from transferbench.data import Source
 from transferbench.data.pack.layout import is_pack
 from transferbench.data.record import is_own
 from transferbench.errors import TrainingError
-from transferbench.files import sweep, writer_lock
+from transferbench.files import sweep
 from transferbench.home import Home
+from transferbench.locks import writer_lock
 from transferbench.pipeline.chain import NONE, Changes, Link, chain_of
 from transferbench.pipeline.crops import pixels_of
 from transferbench.pipeline.datasets import WHOLE, DataOptions, training_source
