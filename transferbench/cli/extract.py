@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@recipe_option(required=False)
+@recipe_option()
 @floor_option
 @click.option("--dataset", metavar="NAME", help="Instead of a recipe: the dataset (`tb datasets list`) ...")
 @click.option(

@@ -124,11 +124,10 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
-def recipe_option(*, required: bool, what: str = "recipe") -> Callable[[F], F]:
+def recipe_option(what: str = "recipe") -> Callable[[F], F]:
     """Add ``--recipe``."""
     return click.option(
         "--recipe",
-        required=required,
         metavar="NAME",
         help=f"A shipped {what} (`tb recipes list`), or the path of a YAML file.",
     )

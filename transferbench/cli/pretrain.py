@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Pretrain a net, and before it the nets it begins with.")
-@recipe_option(required=False, what="pretraining recipe, or `paper` with --net")
+@recipe_option("pretraining recipe, or `paper` with --net")
 @click.option(
     "--net",
     metavar="NAME",

@@ -138,10 +138,8 @@ class Series:
     spread: Sequence[Point] | None = None
 
 
-def line_chart(
-    series: Sequence[Series], *, title: str, x: Axis, y: Axis, description: str = "", legend: bool = True
-) -> Markup:
-    """Draw lines.
+def line_chart(series: Sequence[Series], *, title: str, x: Axis, y: Axis, legend: bool = True) -> Markup:
+    """Draw lines, and say in words what they show to readers who do not see it.
 
     Parameters
     ----------
@@ -151,8 +149,6 @@ def line_chart(
         What is shown.
     x, y : Axis
         What is on the axes.
-    description : str
-        For readers who do not see it; written from the points if it is empty.
     legend : bool
         Whether to name the series under the chart.
 
@@ -173,7 +169,7 @@ def line_chart(
     left = round(_LABEL + _DIGIT * max(map(len, up.labels)))
     across = _Scale.of(x, [p[0] for s in shown for p in s.points], left, WIDTH - _RIGHT)
     parts = [_grid(across, up, x, y), *(_line(s, number, across, up) for number, s in enumerate(shown))]
-    words = description or f"{title}. {' '.join(_in_words(s) for s in series)}"
+    words = f"{title}. {' '.join(_in_words(s) for s in series)}"
     svg = Markup('<svg class="plot" role="img" viewBox="0 0 {} {}" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, words, Markup("").join(parts)
     )

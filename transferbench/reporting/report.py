@@ -1,6 +1,6 @@
 """One result told in words: on a terminal, in Markdown and as a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from transferbench.files import publish
@@ -11,7 +11,6 @@ from transferbench.reporting.tables import Cells, markdown_table, percent, text_
 
 HEAD = ("features", "dimensions", "ours", "C per split", "reference", "difference")
 NUMBERS = ("dimensions", "ours", "reference", "difference")
-_Table = Callable[..., str]
 _NAMED = 5
 
 
