@@ -119,8 +119,9 @@ def features_of(rows: np.ndarray, ids: tuple[str, ...]):
 
 
 def ours(options: argparse.Namespace) -> dict:
-    from transferbench.evaluation.protocol import choose_C, one_vs_rest
+    from transferbench.evaluation.protocol import choose_C
     from transferbench.evaluation.svm.solvers import make_solver
+    from transferbench.evaluation.targets import one_vs_rest
     from transferbench.types.split import Split
 
     warm_up()

@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
 from transferbench.evaluation.metrics import mean_average_precision
-from transferbench.evaluation.protocol import choose_C, evaluate, one_vs_rest, predict
+from transferbench.evaluation.protocol import choose_C, evaluate, predict
 from transferbench.evaluation.svm import liblinear
 from transferbench.evaluation.svm.apart import Apart
 from transferbench.evaluation.svm.solvers import make_solver
@@ -252,10 +252,6 @@ def test_a_split_is_scored_as_scikit_learn_would(features, class_labels, nets):
         assert result.confusion.sum() == result.score.n_test == 120
     assert found.mean == pytest.approx(np.mean([r.score.value for r in found.splits]))
     assert found.std == pytest.approx(np.std([r.score.value for r in found.splits], ddof=1))
-
-
-def test_targets_are_one_against_the_rest():
-    assert one_vs_rest(np.array([0, 2]), 3).tolist() == [[1, -1, -1], [-1, -1, 1]]
 
 
 def test_a_reference_machine_that_did_not_converge_is_told(features, class_labels, nets, monkeypatch):

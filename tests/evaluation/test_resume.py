@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from transferbench.evaluation.aggregate import FeatureParts
-from transferbench.evaluation.protocol import Begun, Piece, evaluate, predict
+from transferbench.evaluation.pieces import Begun, Piece
+from transferbench.evaluation.protocol import evaluate, predict
 from transferbench.evaluation.svm import gram, liblinear, operators, rows
 from transferbench.evaluation.svm.apart import Apart
 from transferbench.evaluation.svm.solvers import make_solver

@@ -17,7 +17,6 @@ from transferbench.cli import main
 from transferbench.data import open_dataset
 from transferbench.data.random_splits import low_shot_splits
 from transferbench.errors import DatasetError, DocumentError, TransferbenchError
-from transferbench.evaluation.protocol import shuffled
 from transferbench.pipeline.floors import with_floors
 from transferbench.pipeline.sweep import combinations, swept_name
 from transferbench.recipe.files import load
@@ -262,16 +261,6 @@ def test_floors_come_on_request_and_shuffled_labels_teach_nothing(call):
     assert with_floors(load("digits_stack", Recipe), "raw_pixels") == load("digits_stack", Recipe)
 
 
-def test_shuffling_keeps_the_number_of_images_of_every_class_in_every_part():
-    dataset = open_dataset("digits")
-    split = dataset.splits()[0]
-    mixed = shuffled(dataset.labels, split, 0)
-    for ids in (split.fit, split.validation):
-        assert sorted(mixed.of(ids)) == sorted(dataset.labels.of(ids))
-        assert (mixed.of(ids) != dataset.labels.of(ids)).mean() > 0.5
-    assert (mixed.of(split.test) == dataset.labels.of(split.test)).all()
-
-
 KILLED = """
 import os, signal, sys
 from transferbench.cli import main
@@ -319,7 +308,7 @@ def test_a_killed_evaluation_goes_on_with_the_split_it_was_at(call, monkeypatch,
 
 
 def test_a_damaged_piece_is_computed_again(call):
-    from transferbench.evaluation.protocol import Piece
+    from transferbench.evaluation.pieces import Piece
     from transferbench.pipeline.pieces import StoredPieces
 
     pieces = StoredPieces(call.folder / "pieces", 0)
@@ -335,7 +324,7 @@ def test_a_damaged_piece_is_computed_again(call):
 
 
 def test_a_state_is_kept_when_it_saves_much_more_than_it_costs(tmp_path, monkeypatch):
-    from transferbench.evaluation.protocol import Begun, Piece
+    from transferbench.evaluation.pieces import Begun, Piece
     from transferbench.pipeline import pieces
 
     now = [1000.0]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferbench.environment import describe, git_commit
-from transferbench.evaluation.protocol import Begun, Piece
+from transferbench.evaluation.pieces import Begun, Piece
 from transferbench.evaluation.svm.choice import memory_of_machine
 from transferbench.files import publish_file, storing, sweep, temporary_beside
 from transferbench.types.identity import sha256_of
@@ -32,7 +32,7 @@ _ABOUT = "about"
 
 
 class StoredPieces:
-    """The splits of one line of a result; see `evaluation.protocol.Pieces`.
+    """The splits of one line of a result; see `evaluation.pieces.Pieces`.
 
     Parameters
     ----------

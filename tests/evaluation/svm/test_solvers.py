@@ -5,9 +5,9 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
-from transferbench.evaluation.protocol import one_vs_rest
 from transferbench.evaluation.svm import gram, scoring, solvers
 from transferbench.evaluation.svm.solvers import make_solver
+from transferbench.evaluation.targets import one_vs_rest
 from transferbench.types.split import Split
 
 CS = (1.0, 0.01)  # not ascending: results come in the order asked for
