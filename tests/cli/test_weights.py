@@ -174,8 +174,12 @@ def test_an_unknown_copy_is_not_called_the_papers(tb, home, foreign, state, tmp_
 def test_default_prefers_the_originals_then_torchvisions(tb, home, foreign, state, tmp_path, published, monkeypatch):
     torchvision = foreign.write_torch(tmp_path / "tv.pth", state)
     tb("weights", "import", torchvision, "--format", "torchvision", "--name", "a-look-alike")
-    with pytest.raises(WeightsError, match="there are no weights of net D"):
+    with pytest.raises(WeightsError, match=r"there are no weights of net D .* taken without being named") as told:
         choose(weights_choice("default"), home, net="D")
+    assert "a-look-alike is here, but not one of the published files. Take it by name: --weights" in str(told.value)
+    with pytest.raises(WeightsError, match=r"there are no weights of net E in [^ ]+\.\n") as told:
+        choose(weights_choice("default"), home, net="E")
+    assert "a-look-alike" not in str(told.value)
     sha256 = hashlib.sha256(torchvision.read_bytes()).hexdigest()[:8]
     monkeypatch.setitem(KNOWN, "vgg16-torchvision", replace(KNOWN["vgg16-torchvision"], sha256=sha256))
     tb("weights", "import", torchvision, "--format", "torchvision")

@@ -101,11 +101,15 @@ def import_weights(
 ) -> None:
     """Import a weights file: convert it exactly, check it, and keep it under a name for --weights.
 
-    The format is never guessed, since files of different channel orders have equal shapes. Nothing in a foreign file is
-    run.
+    The format is never guessed, since files of different channel orders have equal shapes: caffe (the authors'
+    .caffemodel), keras (.h5), matconvnet (.mat), pytorch-bgr (jcjohnson's .pth, classifier.1), torchvision (its .pth,
+    classifier.0), state-dict (any other VGG under the names of torchvision, timm or tb; needs --input), run (a file or
+    a run of tb). Nothing in a foreign file is run. Where no weights are named, only a file with a published hash is
+    taken; any other goes by its name.
 
     \b
     Example:
+      tb weights import vgg16-397923af.pth --format torchvision
       tb weights import VGG_ILSVRC_16_layers.caffemodel --format caffe
       tb weights import mine.pth --format state-dict --input rgb-mean --name mine
     """

@@ -12,7 +12,7 @@ from transferbench.errors import WeightsError
 from transferbench.files import publish
 from transferbench.home import Home
 from transferbench.nets.header import WeightsHeader, read_header
-from transferbench.nets.known import KNOWN
+from transferbench.nets.known import KNOWN, RETRAINED
 from transferbench.pipeline.runs import finished_weights, runs_of
 from transferbench.pipeline.weights_store import file_name, find, stored
 from transferbench.recipe.files import load
@@ -241,22 +241,36 @@ def _default(net: str, width: float | None, crop: int | None, home: Home) -> Cho
         header = read_header(path)
         if _fits(header.net, net, width, crop):
             return ChosenWeights(header=header, path=path)
-    fetchable = {known.label: name for name, known in reversed(KNOWN.items()) if known.net == net}
+    raise WeightsError(_ways_to_get_some(net, width, crop, home))
+
+
+def _ways_to_get_some(net: str, width: float | None, crop: int | None, home: Home) -> str:
+    """Say that there are no weights to take without being named, and every command that gets or names some."""
     if net not in TABLE_1:
-        msg = (
+        return (
             f"there are no weights of {net} in {home.root}.\n  Fetch them: tb weights fetch {net}\n"
             "  Or measure a floor: --weights random"
         )
-        raise WeightsError(msg)
+    # Of each kind the first copy that is listed.
+    fetchable = {known.label: name for name, known in reversed(KNOWN.items()) if known.net == net}
+    titles = {name: f"net {net}, {label}" if label == RETRAINED else label for label, name in fetchable.items()}
     paper_sized = {width, crop} <= {None, 1.0, 224}
+    # What is recognised by its hash would have been taken.
+    nameless = [name for name, path in stored(home).items() if _fits(read_header(path).net, net, width, crop)]
     lines = [
-        f"there are no weights of {_wanted(net, width, crop)} in {home.root}.",
-        *(f"  Fetch {label}: tb weights fetch {name}" for label, name in reversed(fetchable.items()) if paper_sized),
+        f"there are no weights of {_wanted(net, width, crop)} in {home.root}"
+        + (" that are taken without being named." if nameless else "."),
+        *(
+            f"  {name} is here, but not one of the published files. Take it by name: --weights {name}; "
+            f"tb sweep RECIPE --set weights={name}; in a recipe weights: {{kind: named, name: {name}}}"
+            for name in nameless
+        ),
+        *(f"  Fetch {title}: tb weights fetch {name}" for name, title in reversed(titles.items()) if paper_sized),
         f"  Train some: tb pretrain --net {net}",
-        "  Or name a file: --weights FILE.safetensors",
+        "  Or import a file: tb weights import FILE --format FORMAT",
         "  Or measure a floor: --weights random",
     ]
-    raise WeightsError("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _fits(spec: NetSpec, net: str, width: float | None, crop: int | None) -> bool:
