@@ -3,6 +3,7 @@ import pytest
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.pipeline.check import check
 from transferbench.recipe.files import find, find_any, kind_of, load, shipped, to_dict
+from transferbench.recipe.nets import RunWeights
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.recipe.transfer import Recipe
 
@@ -84,3 +85,17 @@ def test_a_net_that_the_pretraining_does_not_make_is_refused(quick_recipe):
         match=r"net A at width 0.03125, crop 32 is asked for, but digits_a trains net A at width 0.125, crop 64",
     ):
         check(load(str(quick_recipe), Recipe))
+
+
+@pytest.mark.parametrize(
+    ("named", "recipe"),
+    [
+        ("digits_a", "digits_a"),
+        ("digits_a@best", "digits_a"),
+        ("./mine.yaml@best", "./mine.yaml"),
+        ("digits_a-f07b91c2", None),
+        ("digits_a-f07b91c2@best", None),
+    ],
+)
+def test_weights_of_a_run_name_a_recipe_or_a_folder(named, recipe):
+    assert RunWeights(kind="run", recipe=named).trained_by == recipe

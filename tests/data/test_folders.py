@@ -1,4 +1,8 @@
+import json
 import os
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -194,3 +198,43 @@ def test_names_that_are_not_utf8_are_told(pets, call):
     result = call("datasets", "splits", f"imagefolder:{pets}")
     assert result.code == 1
     assert "1 name(s) are not UTF-8, the first is 'cat/x\\udcfe.jpeg'; rename them" in result.err
+
+
+@pytest.fixture
+def flowers(tmp_path, monkeypatch):
+    """The example of docs/datasets.md as pip would install it, without installing it."""
+    document = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+    code, toml = re.findall(r"^```(?:python|toml)\n(.*?)^```", document, flags=re.MULTILINE | re.DOTALL)
+    package = tmp_path / "package"
+    info = package / "flowers-1.0.dist-info"
+    info.mkdir(parents=True)
+    (package / "flowers.py").write_text(code)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: flowers\nVersion: 1.0\n")
+    points = tomllib.loads(toml)["project"]["entry-points"]["transferbench.datasets"]
+    lines = [f"{name} = {place}\n" for name, place in points.items()]
+    (info / "entry_points.txt").write_text("[transferbench.datasets]\n" + "".join(lines))
+    monkeypatch.syspath_prepend(package)
+    yield
+    sys.modules.pop("flowers", None)
+
+
+@pytest.mark.usefixtures("flowers")
+def test_the_documented_plugin_gives_a_dataset_to_every_verb(call, photo, tmp_path):
+    for c, name in enumerate(("rose", "tulip")):
+        folder = tmp_path / "home" / "data" / "flowers" / "release-2" / "flowers" / name
+        folder.mkdir(parents=True)
+        for k in range(8):
+            (folder / f"{k}.jpg").write_bytes(photo(100 * c + k))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "version: 1\ndataset: flowers\nfeatures:\n  nets:\n"
+        "    - {name: A, width: 0.125, crop: 32, weights: {kind: random, seed: 0}}\n"
+        "  scales: [32]\n  flip: false\naggregate: {kind: stack, l2: both}\n"
+        "svm: {loss: squared_hinge, C: [0.1, 1.0, 10.0], selection: validation}\nclaims: null\n"
+    )
+    assert call("recipes", "check", recipe).code == 0
+    done = call("run", recipe, "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["dataset"] == "imagefolder-flowers"  # as the page says
+    assert sorted(result["classes"]) == ["rose", "tulip"]

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from transferbench.data.record import is_own, record_folder
+from transferbench.data.record import is_own, record_folder, record_names
 from transferbench.documents import Count, Document, read_document
 from transferbench.errors import UnknownNameError
-from transferbench.lookup import unknown
+from transferbench.lookup import is_dataset, unknown
 from transferbench.types.scores import MadeWith, PublishedRow
 
 
@@ -53,9 +53,9 @@ def load_published(name: str) -> dict[str, PublishedRow]:
     Returns
     -------
     dict of str to PublishedRow
-        By key; empty for a dataset of the user's own.
+        By key; empty for a dataset of the user's own, or of a plugin.
     """
-    if is_own(name):
+    if is_own(name) or (is_dataset(name) and name not in record_names()):
         return {}
     path = record_folder(name) / "published.yaml"
     rows = read_document(path, _Published).rows if path.is_file() else ()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transferbench import builtin
 from transferbench.data.published import load_published
-from transferbench.data.record import is_own, load_record
+from transferbench.data.record import load_record, record_names
 from transferbench.documents import read_document
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import unknown
@@ -92,9 +92,8 @@ def check(recipe: Recipe) -> None:
     """
     problems = []
     for number, net in enumerate(recipe.features.nets):
-        if isinstance(net.weights, RunWeights):
+        if isinstance(net.weights, RunWeights) and (name := net.weights.trained_by) is not None:
             place = f"features.nets[{number}]"
-            name = net.weights.recipe
             if "/" not in name and name not in (known := shipped(PretrainRecipe)):
                 problems.append(f"{place}.weights.recipe: {unknown('pretraining recipe', name, known)}")
                 continue
@@ -102,7 +101,7 @@ def check(recipe: Recipe) -> None:
             if (trained.name, trained.width, trained.crop) != (net.name, net.width, net.crop):
                 problems.append(f"{place}: {net.spec(2)} is asked for, but {name} trains {trained.spec(2)}")
     if "box" in recipe.features.regions and (
-        is_own(recipe.dataset) or load_record(recipe.dataset).task != "multi_label_per_box"
+        recipe.dataset not in record_names() or load_record(recipe.dataset).task != "multi_label_per_box"
     ):
         problems.append(f"features.regions: {recipe.dataset} has no boxes of people; leave it at [image]")
     published = load_published(recipe.dataset)

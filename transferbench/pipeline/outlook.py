@@ -268,7 +268,7 @@ def _name(part: Part) -> str:
 def _pretraining(recipe: Recipe, home: Home) -> list[str]:
     lines = []
     for name in dict.fromkeys(
-        net.weights.recipe for net in recipe.features.nets if isinstance(net.weights, RunWeights)
+        name for net in recipe.features.nets if isinstance(net.weights, RunWeights) and (name := net.weights.trained_by)
     ):
         run = Run.of(home, Path(name).stem, load(name, PretrainRecipe))
         command = f"tb pretrain --recipe {name}"

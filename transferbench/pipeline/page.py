@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from transferbench.data import Dataset
-from transferbench.data.record import is_own
 from transferbench.errors import ResultError, TransferbenchError
 from transferbench.evaluation.metrics import precision_recall
 from transferbench.home import Home
@@ -105,9 +104,8 @@ class _Album:
         )
 
     def _opened(self, result: Result) -> Dataset | None:
-        name = result.recipe["dataset"] if is_own(result.recipe["dataset"]) else result.dataset
-        try:
-            return target(name, self._home, self._data)
+        try:  # by the name that opens it: records of the user's own data and of plugins have another
+            return target(result.recipe["dataset"], self._home, self._data)
         except TransferbenchError as problem:
             self._notes[f"no pictures of {result.dataset}: {_first_line(problem)}"] = None
             return None

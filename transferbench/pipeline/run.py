@@ -65,7 +65,7 @@ def run(
     dataset = target(recipe.dataset, home, data)  # before hours of pretraining: is it there, and whole?
     stages: list[Stage] = []
     for needed in dict.fromkeys(
-        net.weights.recipe for net in recipe.features.nets if isinstance(net.weights, RunWeights)
+        name for net in recipe.features.nets if isinstance(net.weights, RunWeights) and (name := net.weights.trained_by)
     ):
         link = Link(Path(needed).stem, load(needed, PretrainRecipe))
         _, stage = pretrain(link, home, device=device, progress=progress)

@@ -17,7 +17,7 @@ from transferbench.pipeline.runs import finished_weights, runs_of
 from transferbench.pipeline.weights_store import file_name, find, stored
 from transferbench.recipe.files import load
 from transferbench.recipe.names import TABLE_1
-from transferbench.recipe.nets import DefaultWeights, FileWeights, NamedWeights, RandomWeights, RunWeights
+from transferbench.recipe.nets import BEST, DefaultWeights, FileWeights, NamedWeights, RandomWeights, RunWeights
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.types.identity import sha256_of
 from transferbench.types.net import NetSpec
@@ -25,8 +25,6 @@ from transferbench.types.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights
-
-_BEST = "@best"
 
 Choice = RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights
 
@@ -208,7 +206,7 @@ def _drawn_header(spec: NetSpec, preprocessing: Preprocessing, seed: int, home: 
 
 
 def _of_run(name: str, home: Home) -> ChosenWeights:
-    name, best = name.removesuffix(_BEST), name.endswith(_BEST)
+    name, best = name.removesuffix(BEST), name.endswith(BEST)
     stem = Path(name).stem if "/" in name or name.endswith((".yaml", ".yml")) else name
     found = runs_of(home, stem)
     if [run.folder.name for run in found] != [stem]:  # a recipe: only runs of what it says now count

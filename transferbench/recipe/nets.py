@@ -1,5 +1,6 @@
 """Which net a recipe asks for, and where its weights come from."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,10 @@ from transferbench.recipe.names import TABLE_1, NetName
 from transferbench.types.net import NetSpec
 
 Layer = Literal["fc7", "fc6", "pool5"]
+BEST = "@best"
+"""Ends the name of a run or recipe where the weights of the best epoch are meant, not the last."""
+
+_RUN = re.compile(r"[^/]+-[0-9a-f]{8}")
 
 
 class Net(Document):
@@ -40,10 +45,16 @@ class Net(Document):
 
 
 class RunWeights(Document):
-    """Weights of our own pretraining."""
+    """Weights of our own pretraining: a recipe's newest run, or a run's folder; with ``@best`` of the best epoch."""
 
     kind: Literal["run"]
     recipe: str
+
+    @property
+    def trained_by(self) -> str | None:
+        """The pretraining recipe that makes them; None where a run is named by its folder: it is there, or is not."""
+        name = self.recipe.removesuffix(BEST)
+        return None if _RUN.fullmatch(name) else name
 
 
 class NamedWeights(Document):
