@@ -64,6 +64,16 @@ def test_csv_is_read_back_with_the_unrounded_numbers(entries):
     assert rows[1]["std"] == ""
 
 
+def test_csv_has_every_number_under_its_name(entries):
+    result, comparison = entries[0].result, entries[0].comparison
+    first = result.scores[0].model_copy(update={"mean": 0.9, "std": 0.0125, "interval": (0.875, 0.9375)})
+    changed = result.model_copy(update={"scores": (first, *result.scores[1:])})
+    told = replace(comparison, ours=0.9, row=replace(comparison.row, value=0.918, spread=0.005, tolerance=0.02))
+    (row,) = csv.DictReader(io.StringIO(csv_overview([Reported("f", changed, told)])))
+    names = ("ours", "std", "interval_low", "interval_high", "paper", "paper_spread", "difference", "tolerance")
+    assert [row[name] for name in names] == ["90", "1.25", "87.5", "93.75", "91.8", "0.5", "-1.8", "2"]
+
+
 def test_markdown_has_a_cell_for_every_column(entries):
     table = [line for line in markdown_overview(entries).splitlines() if line.startswith("|")]
     assert len(table) == 4

@@ -46,11 +46,13 @@ def test_average_precision_of_kept_scores_is_the_same_to_the_last_bit(tmp_path, 
 def test_predictions_and_margins_of_single_labels_are_kept(tmp_path, one_each):
     labels, scores = one_each
     scores[3, 7] = scores[3, 9] = 99.0  # a tie: the class that comes first, as argmax says
+    scores[4] = 0.25  # and of all classes
     sha256 = save_test_scores(tmp_path, [SplitScores.of(0, "1 of 1", IDS, labels, scores)])
     (kept,) = load_test_scores(tmp_path, sha256)
     assert (kept.predicted == scores.argmax(axis=1)).all()
     assert kept.predicted[3] == 7
     assert kept.best.shape == (40, 5)
+    assert kept.best[4].tolist() == [0, 1, 2, 3, 4]
     assert (kept.truth == labels.of(IDS)).all()
     assert kept.true_values == pytest.approx(scores[range(40), labels.of(IDS)], rel=1e-6)
     assert kept.values[0] == pytest.approx(np.sort(scores[0])[::-1][:5], rel=1e-6)
