@@ -214,14 +214,13 @@ def minimise(gram, sign, b, f, loss, ridge, tolerance, widest, here):
             break
     if whole:
         for i in range(n):
-            # Nothing is left of a coefficient but rounding where its image is beyond the margin.
-            if not before[i] or sign[i] * b[i] < 0.0:
+            # Of images right at their margin rounding may leave a coefficient of the wrong sign.
+            if sign[i] * b[i] < 0.0:
                 value = b[i]
                 b[i] = 0.0
-                if before[i] and value != 0.0:
-                    row = gram[i]
-                    for j in range(n):
-                        f[j] -= value * row[j]
+                row = gram[i]
+                for j in range(n):
+                    f[j] -= value * row[j]
     return True
 
 

@@ -102,7 +102,6 @@ class Newton:
         # The residual is c - b, and c is multiplied.
         self._model[here] = factor * self._model[here] + (factor - 1) * self._b[here]
         self._model_image[here] = factor * self._model_image[here] + (factor - 1) * self._f[here]
-        self._hard[here] *= factor
 
     def step(self, classes: Int64, costs: Costs, C: float, tolerance: float) -> tuple[Float64, NDArray[np.bool_]]:
         """Take one step; classes that are at their optimum stay.
