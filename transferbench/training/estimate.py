@@ -1,4 +1,4 @@
-"""How long a training will take, measured before it begins: one pass there and back."""
+"""How long a training will take, measured before it begins: the quickest of a few passes there and back."""
 
 import time
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from transferbench.training.options import Execution, TrainingOptions, prepare_d
 from transferbench.training.processes import Processes
 
 _ON_A_CPU = 8
+_LONG_ENOUGH_S = 0.5
 
 
 def images_per_second(
@@ -63,14 +64,21 @@ def images_per_second(
         crops = torch.randint(0, 256, (n, side_px, side_px, 3), dtype=torch.uint8)
         batch = Batch(crops=crops, shifts=torch.zeros(n, 3), labels=torch.zeros_like(rows), rows=rows)
         descent = Descent(net, options, replace(execution, compiled=False), Processes())
+
+        def seconds_of_one() -> float:
+            began = time.perf_counter()
+            descent.gradient([batch], n, 0)
+            if execution.device.startswith("cuda"):
+                torch.cuda.synchronize(execution.device)
+            return time.perf_counter() - began
+
         with explained(n, execution):
-            for _ in range(2):  # the first time everything is made ready
-                began = time.perf_counter()
-                descent.gradient([batch], n, 0)
-                if execution.device.startswith("cuda"):
-                    torch.cuda.synchronize(execution.device)
-                seconds = time.perf_counter() - began
-    return n * processes.world / seconds
+            seconds_of_one()  # the first time everything is made ready
+            # One short pass may be held up by whatever else the machine does.
+            found = [seconds_of_one()]
+            while sum(found) < _LONG_ENOUGH_S:
+                found.append(seconds_of_one())
+    return n * processes.world / min(found)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ Way = Literal["gram", "rows"]
 
 PRODUCTS_A_C: Mapping[Way, int] = {"gram": 13, "rows": 75}
 """Products with the Gram matrix that a value of C was measured to take, together with all that is not a product."""
-PRODUCTS_OF_TRAINING: Mapping[Way, int] = {"gram": 8, "rows": 75}
+PRODUCTS_OF_TRAINING: Mapping[Way, int] = {"gram": 8, "rows": 100}
 """The same of the training with the C chosen."""
 _TRIED = 5
 # How many times less work the rows' way must be: how many products it takes depends much more on the features.

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas
 
-from transferbench.evaluation.svm import direct, kernels
+from transferbench.evaluation.svm import direct
 from transferbench.evaluation.svm.objective import Costs, Signs
 from transferbench.evaluation.svm.operators import Matrix, Signed, sweep_block
 from transferbench.types.arrays import Float32, Float64, Int64
 
 _BLOCK_IN_MEMORY = 1024
-_BLOCK_OF_SMALL = 512
 _LARGEST_SMALL = 4000
 # How far beyond its margin an image may be and still take part when a class is finished; only speed depends on it.
 _MARGIN = 0.02
@@ -208,12 +207,8 @@ class RowsOperator:
     def _small(self, index: Int64) -> Matrix:
         assert self._rows is not None  # noqa: S101 - `direct_up_to` is 0 otherwise
         rows = self._rows[index].astype(self.dtype, copy=False)
-        result = np.empty((len(rows), len(rows)), self.dtype)
-        # Half of it, and by numpy: scipy's update of half a matrix holds Python's lock, and other cores wait.
-        for first in range(0, len(rows), _BLOCK_OF_SMALL):
-            last = min(first + _BLOCK_OF_SMALL, len(rows))
-            np.matmul(rows[first:last], rows[:last].T, out=result[first:last, :last])
-        kernels.mirror(result, 0, -(-len(rows) // kernels.TILE))
+        # Of a matrix and its own transpose numpy computes one half.
+        result: Matrix = rows @ rows.T
         result += self.dtype.type(self._square)
         return result
 
