@@ -29,18 +29,22 @@ def test_no_more_bytes_are_held_than_allowed_but_always_one_item():
         prefetch.close()
 
 
-def test_an_error_is_raised_in_its_turn():
+@pytest.mark.parametrize("ahead_bytes", [1, 3, 100])
+def test_an_error_is_raised_in_its_turn(ahead_bytes):
     def prepare(n):
         if n == 2:
             msg = "two"
             raise ValueError(msg)
         return n
 
-    with prefetching(4) as prefetch:
+    prefetch = Prefetch(4, ahead_bytes)
+    try:
         results = prefetch.map(prepare, range(9), lambda n: 1)
         assert [next(results), next(results)] == [0, 1]
         with pytest.raises(ValueError, match="two"):
             next(results)
+    finally:
+        prefetch.close()
 
 
 def test_threads_keep_working_ahead_to_the_last_item():
