@@ -274,6 +274,20 @@ def test_the_order_is_the_same_however_the_batch_is_cut(tmp_path):
         assert torch.allclose(a, b, atol=1e-5)
 
 
+def test_every_visit_to_an_image_has_a_draw_of_its_own_in_every_epoch_and_with_every_seed(tmp_path):
+    seen = []
+
+    class Noting(Net):
+        def forward(self, crops, shifts=None, draws=None):
+            if self.training:
+                seen.extend(draws.tolist())
+            return super().forward(crops, shifts, draws)
+
+    for seed in (0, 1):
+        run(tmp_path / str(seed), net=Noting(), epochs=3, seed=seed)
+    assert len(seen) == len(set(seen)) == 2 * 3 * 44
+
+
 def test_the_words_beside_the_bar(tmp_path):
     progress = Stopping(-1)
     run(tmp_path, progress=progress)
