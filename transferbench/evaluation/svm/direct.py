@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferbench.evaluation.svm.compiled import compiled
-from transferbench.evaluation.svm.kernels import add_rows
+from transferbench.evaluation.svm.kernels import add_rows, multiply
 from transferbench.evaluation.svm.newton_kernels import search_line, slope_along, within
 from transferbench.types.arrays import Float64, Int64
 
@@ -66,17 +66,6 @@ def solve_refined(matrix, right, lost, refinements):
         for i in range(n):
             solution[i] += residual[i]
     return solution
-
-
-@compiled
-def multiply(matrix, vector, product):
-    """Compute ``product = matrix vector``, summed in the matrix's type."""
-    for i in range(vector.shape[0]):
-        row = matrix[i]
-        total = vector[0] * row[0]
-        for j in range(1, vector.shape[0]):
-            total += vector[j] * row[j]
-        product[i] = total
 
 
 @compiled

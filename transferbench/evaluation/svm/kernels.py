@@ -201,7 +201,8 @@ def width(y, b, f, upper, margin):
 
 
 @compiled
-def _multiply(gram, vector, product):
+def multiply(gram, vector, product):
+    """Compute ``product = K vector``, summed in the type of K."""
     m = vector.shape[0]
     for i in range(m):
         row = gram[i]
@@ -240,7 +241,7 @@ def _finish_small(gram, y, b, f, loss, ridge, upper, squared, target, rounds):
             return
         enough = 0.09 * square
         for _ in range(20):
-            _multiply(gram, search, product)
+            multiply(gram, search, product)
             square = conjugate(y, ridge, residual, search, product, step, gain, square)
             if square <= enough:
                 break
