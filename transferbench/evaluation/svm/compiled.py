@@ -1,8 +1,10 @@
 """Inner loops compiled by numba, and where the compiled code is kept."""
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function on its first call, without Python's lock, and keep the machine code for the next process.
 
     numba would write beside the source file, which an installed package may share with other users and machines. The
-    code goes to the user's own cache folder instead: ``NUMBA_CACHE_DIR`` if set, otherwise ``transferbench-numba`` in
-    ``XDG_CACHE_HOME`` or ``~/.cache``. Where that cannot be written, every process compiles for itself.
+    code goes to the user's own cache folder instead: to a folder named after the sources in ``NUMBA_CACHE_DIR`` if set,
+    otherwise in ``transferbench-numba`` in ``XDG_CACHE_HOME`` or ``~/.cache``. Where that cannot be written, every
+    process compiles for itself.
 
     Parameters
     ----------
@@ -29,11 +32,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Returns
     -------
     callable
-        The same function, compiled.
+        The same function, compiled. What it calls becomes part of it: of a copy that stays a function of its own, the
+        process that compiles would run another one, with sums in another order, than those that load the code.
     """
-    settings: dict[str, Any] = {"nogil": True, "fastmath": _REORDERED, "error_model": "numpy"}
+    settings: dict[str, Any] = {
+        "nogil": True, "fastmath": _REORDERED, "error_model": "numpy", "forceinline": True
+    }  # fmt: skip
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = before or str(_folder())
+    numba.config.CACHE_DIR = str((Path(before) if before else _folder()) / _sources())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NumbaWarning)
@@ -43,10 +49,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return kept
 
 
+@cache
+def _sources() -> str:
+    """Name this state of the compiled code.
+
+    numba compiles a function again when its own file changes, not when a function that it calls does in another file.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "transferbench-numba"
 
 
+@cache
 def _writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
