@@ -1,5 +1,6 @@
 """The protocol over splits: both kinds of labels, all solvers, and what it refuses."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -10,11 +11,12 @@ from sklearn.svm import LinearSVC
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
-from transferbench.evaluation.metrics import mean_average_precision
-from transferbench.evaluation.protocol import choose_C, evaluate, predict
+from transferbench.evaluation.metrics import AVERAGE_PRECISIONS, mean_average_precision
+from transferbench.evaluation.protocol import Prediction, choose_C, evaluate, predict
 from transferbench.evaluation.svm import liblinear
 from transferbench.evaluation.svm.apart import Apart
 from transferbench.evaluation.svm.solvers import make_solver
+from transferbench.evaluation.targets import shuffled
 from transferbench.types.labels import ClassLabels, MultiLabels
 from transferbench.types.split import Split
 
@@ -146,6 +148,63 @@ def test_the_C_of_several_classes_is_that_of_the_best_mean(features, multi_label
     assert result.score.metric == "mean average precision (area)"
     assert choose_C(result.validation) == result.C
     assert len(set(result.validation.values())) > 1
+
+
+@pytest.mark.parametrize("definition", AVERAGE_PRECISIONS)
+def test_C_is_chosen_by_the_definition_that_counts(features, multi_labels, nets, definition):
+    (split,) = divided(nets[1], 1)
+    mixed = dataclasses.replace(split, validation=split.validation[::-1], test=split.test[::-1])
+    truth, solver = multi_labels.of(mixed.validation), Recorder()
+    (result,) = evaluate(
+        features, multi_labels, [mixed], solver, [1.0, 2.0], lambda: None, average_precision=definition
+    ).splits
+    predicted = predict(features, multi_labels, mixed, Recorder(), [1.0, 2.0], average_precision=definition)
+    scores = solver._score(mixed.fit, multi_labels.of(mixed.fit), mixed.validation)
+    expected = np.mean([AVERAGE_PRECISIONS[definition](truth[:, k], scores[:, k]) for k in range(4)])
+    assert result.validation == predicted.validation == {1.0: pytest.approx(expected), 2.0: pytest.approx(expected)}
+    assert result.score.metric == mean_average_precision(definition)
+    # Every definition under its own name.
+    truth, scores = multi_labels.of(mixed.test), result.scores
+    for score in (result.score, *result.others):
+        (name,) = (name for name in AVERAGE_PRECISIONS if mean_average_precision(name) == score.metric)
+        per_class = [AVERAGE_PRECISIONS[name](truth[:, k], scores[:, k]) for k in range(4)]
+        assert score.per_class == pytest.approx(per_class)
+        assert score.value == pytest.approx(np.mean(per_class))
+        assert score.n_test == 120
+
+
+@pytest.mark.parametrize("labels", ["class_labels", "multi_labels"])
+def test_a_floor_is_fitted_and_chosen_on_labels_of_other_images_and_judged_on_its_own(features, labels, nets, request):
+    labels, (split,) = request.getfixturevalue(labels), divided(nets[1], 1)
+    floor, given, honest = (
+        run(features, used, [split], shuffle_seed=seed).splits[0]
+        for used, seed in ((labels, 7), (shuffled(labels, split, 7), None), (labels, None))
+    )
+    assert (floor.C, floor.validation, floor.score) == (given.C, given.validation, given.score)
+    np.testing.assert_array_equal(floor.scores, given.scores)
+    assert max(floor.validation.values()) < min(honest.validation.values())
+    assert floor.score.value < honest.score.value
+
+
+def test_the_reference_leaves_out_difficult_images_as_well(features, multi_labels, nets):
+    (split,) = divided(nets[1], 1)
+    ours, theirs = (run(features, multi_labels, [split], solver).splits[0] for solver in ("gram", "liblinear"))
+    assert ours.C == theirs.C
+    assert ours.score.per_class == pytest.approx(theirs.score.per_class, abs=2e-3)
+    np.testing.assert_allclose(ours.scores, theirs.scores, atol=0.02)
+
+
+def test_without_validation_images_there_is_no_choice(features, class_labels, nets):
+    (split,) = divided(nets[1], 1)
+    with pytest.raises(ValueError, match="too many values"):
+        run(features, class_labels, [dataclasses.replace(split, validation=())])
+
+
+@pytest.mark.parametrize(("C", "edge"), [(1.0, True), (2.0, False), (3.0, True)])
+def test_the_smallest_and_the_largest_C_are_at_the_edge(C, edge):
+    split = Split(name="1", fit=("a",), validation=("b",), test=("c",))
+    values = {1.0: 0.5, 2.0: 0.5, 3.0: 0.5}
+    assert Prediction(split=split, C=C, validation=values, scores=np.zeros((1, 2))).C_at_edge == edge
 
 
 def test_a_class_without_positives_in_a_split_is_named(features, class_labels, nets):
