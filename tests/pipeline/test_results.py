@@ -54,6 +54,9 @@ def test_results_are_found_by_recipe_dataset_net_and_date(call):
     assert names("--net", "A", "--since", "2020-01-01", "--dataset", "digits") == ["stack", "average"]
     assert json.loads(call("results", "show", "stack", "--json").stdout)["recipe_name"] == "stack"
     (found,) = json.loads(call("results", "list", "--json", "--recipe", "average").stdout)
+    shown = json.loads(call("results", "show", "average", "--json").stdout)["scores"][0]
+    assert [found[key] for key in ("value", "std", "interval")] == [shown[key] for key in ("mean", "std", "interval")]
+    assert (found["metric"], found["limit"]) == ("mean class recall", None)
     by_name = json.loads(call("results", "show", found["folder"].rpartition("/")[2], "--json").stdout)
     assert by_name["folder"] == found["folder"]
     wrong = call("results", "list", "--since", "yesterday")
@@ -103,6 +106,21 @@ def test_what_differs_is_told_before_which_number_is_higher(call):
     assert "+0.00 points" in same
 
 
+def test_the_end_of_a_low_shot_curve_is_the_whole_protocol(call, tmp_path):
+    """Ten images of every digit are all there are, so the curve's number is that of the recipe without a curve."""
+    home = tmp_path / "home"
+    shutil.copytree(call.folder / "home", home)
+    curve = tmp_path / "curve.yaml"
+    low_shot = "low_shot: {train_per_class: [1, 10], C_without_validation: 1.0}"
+    curve.write_text(RECIPE.replace("HOW", "stack").replace("claims:", f"{low_shot}\nclaims:"))
+    assert call("evaluate", "--recipe", curve, "--home", home).exit_code == 0
+    listed = json.loads(call("results", "list", "--json", "--home", home).stdout)
+    ours = {row["recipe"]: (row["value"], row["std"], row["interval"]) for row in listed}
+    assert ours["curve"] == ours["stack"]
+    found = json.loads(call("results", "compare", "stack", "curve", "--json", "--home", home).stdout)["others"][0]
+    assert (found["paired"]["difference"], found["paired"]["p_permutation"]) == (0.0, 1.0)
+
+
 def test_a_comparison_that_fails_is_no_other_test_images(call, monkeypatch):
     def failing(*_):
         msg = "no score can be computed"
@@ -123,8 +141,12 @@ def test_a_result_is_copied_and_deleted_whole(call, tmp_path):
     assert call("results", "export", "stack", tmp_path / "copy").exit_code == 1
     assert call("results", "rm", tmp_path / "copy", "--yes").exit_code == 1
     (folder,) = (call.folder / "home" / "results" / "average").iterdir()
-    assert call("results", "rm", folder).exit_code == 1
+    asked = call("results", "rm", folder)
+    assert (asked.exit_code, str(folder) in asked.stderr, asked.stdout) == (1, True, "")
+    recipe = call("results", "rm", "average", "--yes")
+    assert (recipe.exit_code, f"Do you mean {folder}" in recipe.stderr) == (1, True)
+    assert call("results", "rm", folder.name, "nosuch", "--yes").exit_code == 1
     assert folder.exists()
-    assert call("results", "rm", folder, "--yes").exit_code == 0
+    assert json.loads(call("results", "rm", folder.name, folder, "--yes", "--json").stdout) == [{"deleted": str(folder)}]
     assert not folder.exists()
     assert call("results", "compare", "stack").exit_code == 2

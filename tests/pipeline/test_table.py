@@ -38,6 +38,14 @@ def test_a_trial_and_a_recipe_without_a_claim_stand_beside_nothing(caltech, tmp_
         assert cells["ours"] == "90.3 ± 0.5"
 
 
+def test_the_number_of_a_low_shot_curve_is_that_of_its_largest_count(caltech, tmp_path):
+    whole, *floors = caltech.scores
+    counts = ((1, 0.5), (30, 0.90349))
+    curve = [whole.model_copy(update={"train_per_class": n, "mean": mean}) for n, mean in counts]
+    cells, plain = line(caltech.model_copy(update={"scores": (*curve, *floors)}), tmp_path)
+    assert (cells["ours"], cells["difference"], plain["value"]) == ("90.3 ± 0.5", "-1.5", 0.90349)
+
+
 def test_what_is_missing_is_a_line_without_numbers():
     (told,) = lines_of([Outcome(name="x", folder=None, missing=("tb extract",))])
     assert dict(zip(HEAD, told.cells, strict=True))["ours"] == "missing"

@@ -53,6 +53,24 @@ def test_classes_and_other_metrics_are_means_over_the_splits(result):
     assert "pretrained, net D: area 75.0." in text_report(changed, None)
 
 
+def test_a_low_shot_curve_tells_its_sizes_and_claims_with_the_largest(result, comparison):
+    whole, floor = result.scores
+    fewer = tuple(split.model_copy(update={"n_fit": 2, "n_validation": 0, "sha256": "d" * 64}) for split in whole.splits)
+    few = {"title": "pretrained, net D, 1 per class", "mean": 0.4, "splits": fewer, "train_per_class": 1}
+    full = {"title": "pretrained, net D, 5 per class", "train_per_class": 5}
+    curve = (whole.model_copy(update=few), whole.model_copy(update=full), floor.model_copy(update={"train_per_class": 5}))
+    told = result.model_copy(update={"scores": curve})
+    lines = text_report(told, comparison).splitlines()
+    assert lines[0].endswith("2 splits of 2 to 10 training and 7 test images")
+    claiming = [line for line in lines if "91.8 ± 1.0" in line]
+    assert len(claiming) == 1
+    assert claiming[0].startswith("pretrained, net D, 5 per class")
+    text = markdown_report(told, comparison)
+    assert "| class | pretrained, net D, 1 per class | pretrained, net D, 5 per class | raw pixels |" in text
+    assert f"| splits 1 of 2, 1 per class | sha256 {'d' * 64} |" in text
+    assert f"| splits 1 of 2, 5 per class | sha256 {'c' * 64} |" in text
+
+
 def test_a_failed_reproduction_is_said(result):
     text = text_report(result, Comparison(row=ROW, ours=0.9))
     assert "-1.8" in text

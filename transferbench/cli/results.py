@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from transferbench.cli.options import home_option, json_option
-from transferbench.cli.terminal import print_json, print_table
+from transferbench.cli.terminal import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,21 +38,23 @@ def list_stored(
     """
     from transferbench.home import Home
     from transferbench.pipeline.results import stored
-    from transferbench.pipeline.table import shown
-    from transferbench.reporting.tables import percent
+    from transferbench.reporting.tables import percent, percents
 
     day = None if since is None else since.strftime("%Y-%m-%d")
     found = stored(Home.at(home), recipe=recipe, dataset=dataset, net=net, since=day)
     if not found:
         click.echo("no result fits; tb results list shows all, tb run makes one", err=True)
+    if as_json:
+        print_json([one.plain() for one in found])
+        return
     rows = [
         [
             one.result.created,
             one.result.recipe_name,
             one.result.dataset,
             one.nets,
-            percent(one.result.scores[0].mean, one.result.scores[0].std),
-            shown(one.result.scores[0].interval),
+            percent(one.scores.mean, one.scores.std),
+            percents(one.scores.interval),
             str(one.folder),
         ]
         for one in found
@@ -61,7 +63,7 @@ def list_stored(
         ("created", "recipe", "dataset", "nets", "ours", "95% interval", "folder"),
         rows,
         right=("ours", "95% interval"),
-        as_json=as_json,
+        as_json=False,
     )
 
 
@@ -91,7 +93,7 @@ def show_result(result: str, home: Path, as_json: bool) -> None:
 
     (line,) = lines_of([Outcome(name=found.recipe_name, folder=folder, missing=())])
     print_table(("recipe", *HEAD), [(line.name, *line.cells)], right=HEAD, as_json=False)
-    click.echo(f"{found.metric} on {found.dataset}, {found.created}, {folder}", err=True)
+    click.echo(f"{found.metric} on {found.dataset}, {found.created}\n{folder}", err=True)
 
 
 @results.command("compare")
@@ -132,7 +134,7 @@ def compare(names: tuple[str, ...], home: Path, as_json: bool) -> None:
             }
         )
         return
-    from transferbench.pipeline.table import shown
+    from transferbench.reporting.tables import percents
 
     for one in compared:
         # Two results of the same recipe are told apart by their folders.
@@ -144,12 +146,12 @@ def compare(names: tuple[str, ...], home: Path, as_json: bool) -> None:
         else:
             click.echo("nothing that went in differs")
         if one.paired is None:
-            click.echo("not of the same test images, so their numbers are not compared\n")
+            print_text("not of the same test images, so their numbers are not compared\n")
             continue
         paired = one.paired
-        click.echo(
+        print_text(
             f"difference {100 * paired.difference:+.2f} points on {paired.n_images} images, 95% interval "
-            f"{shown(paired.interval)}; p = {paired.p_permutation:.4f} (permutation, {one.p_holm:.4f} with Holm's "
+            f"{percents(paired.interval)}; p = {paired.p_permutation:.4f} (permutation, {one.p_holm:.4f} with Holm's "
             f"correction), {paired.p_bootstrap:.4f} (paired bootstrap)\n"
         )
 
@@ -174,21 +176,25 @@ def export_result(result: str, folder: Path, home: Path, as_json: bool) -> None:
 
 
 @results.command("rm")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @home_option
 @json_option
-def remove_results(folders: tuple[Path, ...], yes: bool, home: Path, as_json: bool) -> None:
+def remove_results(folders: tuple[str, ...], yes: bool, home: Path, as_json: bool) -> None:
     """Delete results, by their folders (`tb results list`).
+
+    The name of a folder will do. A recipe is not taken: it may have several results.
 
     \b
     Example:
       tb results rm ./results/digits_stack/20260101T000000Z-01234567 --yes
     """
     from transferbench.home import Home
-    from transferbench.pipeline.results import remove
+    from transferbench.pipeline.results import delete, deletable
 
+    found = deletable(Home.at(home), folders)
     if not yes:
-        click.confirm(f"Delete {len(folders)} result(s)?", abort=True, err=True)
-    remove(Home.at(home), folders)
-    print_table(("deleted",), [[str(folder)] for folder in folders], as_json=as_json)
+        listed = "\n".join(map(str, found))
+        click.confirm(f"{listed}\nDelete {'this result' if len(found) == 1 else 'these results'}?", abort=True, err=True)
+    delete(found)
+    print_table(("deleted",), [[str(folder)] for folder in found], as_json=as_json)

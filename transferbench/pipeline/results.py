@@ -8,9 +8,11 @@ from typing import Any
 
 from transferbench.errors import ResultError
 from transferbench.evaluation.statistics import Paired, compare, holm, same_images
+from transferbench.evaluation.tested import Tests
 from transferbench.home import Home
 from transferbench.pipeline.statistics import measure_of, tests_of
-from transferbench.reporting.result import RESULT_FILE, Result, find_result, list_results, load_result, readable
+from transferbench.reporting.deviations import own
+from transferbench.reporting.result import RESULT_FILE, Result, VariantScore, find_result, list_results, load_result, readable
 from transferbench.reporting.test_scores import load_test_scores
 
 
@@ -33,6 +35,32 @@ class Stored:
     def nets(self) -> str:
         """Nets of the recipe, for a person."""
         return " & ".join(net["name"] for net in self.result.recipe["features"]["nets"])
+
+    @property
+    def scores(self) -> VariantScore:
+        """The recipe's own, without floors and smaller training parts."""
+        return own(self.result)
+
+    def plain(self) -> dict[str, Any]:
+        """Tell of it in a line of JSON values.
+
+        Returns
+        -------
+        dict
+            Scores in [0, 1].
+        """
+        return {
+            "created": self.result.created,
+            "recipe": self.result.recipe_name,
+            "dataset": self.result.dataset,
+            "nets": self.nets,
+            "metric": self.result.metric,
+            "value": self.scores.mean,
+            "std": self.scores.std,
+            "interval": self.scores.interval,
+            "limit": self.result.limit,
+            "folder": str(self.folder),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,26 +222,48 @@ def export(home: Home, name: str, into: Path) -> Path:
     return into
 
 
-def remove(home: Home, folders: Sequence[Path]) -> None:
-    """Delete results.
+def deletable(home: Home, folders: Sequence[str]) -> tuple[Path, ...]:
+    """Find the results that are to be deleted.
 
     Parameters
     ----------
     home : Home
         The work folder.
-    folders : sequence of Path
-        Of results in its store.
+    folders : sequence of str
+        Of results in its store: paths, or the names of the folders alone.
+
+    Returns
+    -------
+    tuple of Path
+        Each once.
 
     Raises
     ------
     ResultError
-        If a folder is not a result of this store; then nothing is deleted.
+        If one is not a result of this store, or is a recipe, which may have several.
     """
-    known = {folder.resolve() for folder in list_results(home.results)}
-    for folder in folders:
-        if folder.resolve() not in known:
-            msg = f"{folder}: is no result in {home.results}; see: tb results list"
-            raise ResultError(msg)
+    known = list_results(home.results)
+    found: dict[Path, None] = {}
+    for name in folders:
+        meant = [one for one in known if one.resolve() == Path(name).resolve()]
+        meant = meant or [one for one in known if one.name == name]
+        if len(meant) != 1:
+            others = meant or [one for one in known if one.parent.name == name]
+            lines = [f"{name}: is no folder of a result in {home.results}; see: tb results list"]
+            lines += [f"  Do you mean {one}" for one in others]
+            raise ResultError("\n".join(lines))
+        found[meant[0]] = None
+    return tuple(found)
+
+
+def delete(folders: Sequence[Path]) -> None:
+    """Delete results.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        As `deletable` found them.
+    """
     for folder in folders:
         (folder / RESULT_FILE).unlink()  # first: what is left of a folder is no result
         shutil.rmtree(folder)
@@ -222,8 +272,13 @@ def remove(home: Home, folders: Sequence[Path]) -> None:
 def _paired(first: Stored, other: Stored) -> Paired | None:
     if first.result.metric != other.result.metric:
         return None
-    ours, theirs = (tests_of(load_test_scores(one.folder, one.result.test_scores_sha256), 0) for one in (first, other))
+    ours, theirs = (_tests(one) for one in (first, other))
     return compare(ours, theirs, measure_of(first.result.metric)) if same_images(ours, theirs) else None
+
+
+def _tests(one: Stored) -> Tests:
+    number = one.result.scores.index(one.scores)
+    return tests_of(load_test_scores(one.folder, one.result.test_scores_sha256), number)
 
 
 def _inputs(result: Result) -> dict[str, Any]:
@@ -231,7 +286,7 @@ def _inputs(result: Result) -> dict[str, Any]:
     plain |= {"metric": result.metric, "solver": result.solver, "limit": result.limit, "device": result.device}
     plain |= {f"weights {n}": weights["sha256"][:16] for n, weights in enumerate(result.weights, 1)}
     plain |= {f"block {n}": block.key[:16] for n, block in enumerate(result.blocks, 1)}
-    plain |= {f"split {split.name}": split.sha256[:16] for split in result.scores[0].splits}
+    plain |= {f"split {split.name}": split.sha256[:16] for split in own(result).splits}
     plain |= {f"version of {name}": version for name, version in result.environment.items()}
     return plain | {"images left out": len(result.skipped)}
 

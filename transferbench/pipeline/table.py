@@ -8,8 +8,9 @@ from transferbench.data.published import published_row
 from transferbench.errors import CacheError
 from transferbench.pipeline.many import Outcome
 from transferbench.pipeline.results import Compared, Stored, hold_against
+from transferbench.reporting.deviations import own
 from transferbench.reporting.result import Result, load_result
-from transferbench.reporting.tables import percent
+from transferbench.reporting.tables import percent, percents
 from transferbench.types.scores import PublishedRow
 
 HEAD = ("dimensions", "ours", "95% interval", "C per split", "reference", "difference")
@@ -46,7 +47,7 @@ def lines_of(outcomes: Sequence[Outcome]) -> list[Line]:
     Returns
     -------
     list of Line
-        In the same order; of a recipe with several rows of its own only the first.
+        In the same order; of a curve over few training images the end with the most of them, as `own` chooses.
     """
     return [_line(outcome) for outcome in outcomes]
 
@@ -71,7 +72,7 @@ def against_best(outcomes: Sequence[Outcome], lines: Sequence[Line]) -> list[Lin
     done = {number: load_result(o.folder) for number, o in enumerate(outcomes) if o.folder is not None}
     if not done:
         return [replace(line, cells=(*line.cells, "", "")) for line in lines]
-    best = max(done, key=lambda number: done[number].scores[0].mean)
+    best = max(done, key=lambda number: own(done[number]).mean)
     others = [number for number in done if number != best]
     chosen = [Stored(folder, done[n]) for n in (best, *others) if (folder := outcomes[n].folder) is not None]
     found = dict(zip(others, hold_against(chosen[0], chosen[1:]), strict=True))
@@ -121,15 +122,15 @@ def _line(outcome: Outcome) -> Line:
         plain: dict[str, Any] = {"name": outcome.name, "result": None, "missing": list(outcome.missing)}
         return Line(outcome.name, ("", "missing", "", "", "", ""), plain)
     result = load_result(outcome.folder)
-    first = result.scores[0]
+    ours = own(result)
     row = claimed_row(result)
     reference = "" if row is None else percent(row.value, row.spread)
-    difference = "" if row is None else f"{100 * (first.mean - row.value):+.1f}"
-    chosen = ", ".join(f"{split.C:g}" for split in first.splits)
+    difference = "" if row is None else f"{100 * (ours.mean - row.value):+.1f}"
+    chosen = ", ".join(f"{split.C:g}" for split in ours.splits)
     cells = (
-        str(first.dimensions),
-        percent(first.mean, first.std),
-        shown(first.interval),
+        str(ours.dimensions),
+        percent(ours.mean, ours.std),
+        percents(ours.interval),
         chosen,
         reference,
         difference,
@@ -155,32 +156,16 @@ def claimed_row(result: Result) -> PublishedRow | None:
 
 
 def _plain(outcome: Outcome, result: Result, row: PublishedRow | None) -> dict[str, Any]:
-    first = result.scores[0]
+    ours = own(result)
     return {
         "name": outcome.name,
         "result": str(outcome.folder),
         "missing": [],
         "metric": result.metric,
-        "value": first.mean,
-        "std": first.std,
-        "interval": first.interval,
-        "C": [split.C for split in first.splits],
-        "dimensions": first.dimensions,
+        "value": ours.mean,
+        "std": ours.std,
+        "interval": ours.interval,
+        "C": [split.C for split in ours.splits],
+        "dimensions": ours.dimensions,
         "reference": None if row is None else row.value,
     }
-
-
-def shown(interval: tuple[float, float] | None) -> str:
-    """Write an interval in per cent.
-
-    Parameters
-    ----------
-    interval : tuple of two floats or None
-        In [0, 1].
-
-    Returns
-    -------
-    str
-        For instance ``97.4 – 98.9``; empty for None.
-    """
-    return "" if interval is None else f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}"

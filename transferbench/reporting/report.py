@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transferbench.files import publish
 from transferbench.reporting.compare import Comparison
-from transferbench.reporting.deviations import edges
+from transferbench.reporting.deviations import edges, own
 from transferbench.reporting.result import Result, VariantScore
 from transferbench.reporting.tables import Cells, markdown_table, percent, text_table
 
@@ -57,7 +57,7 @@ def markdown_report(result: Result, comparison: Comparison | None) -> str:
         Scores, values per class, provenance.
     """
     per_class = [[name, *(percent(value) for value in values)] for name, *values in _per_class(result)]
-    variants = [variant.name for variant in result.scores]
+    variants = [variant.title for variant in result.scores]
     provenance = [[name, value] for name, value in provenance_rows(result)]
     sections = [
         f"# {result.recipe_name}",
@@ -114,13 +114,14 @@ def headline(result: Result) -> str:
     str
         Metric, dataset and splits.
     """
-    splits = result.scores[0].splits
-    train = splits[0].n_fit + splits[0].n_validation
+    splits = own(result).splits
+    sizes = {variant.splits[0].n_fit + variant.splits[0].n_validation for variant in result.scores}
+    train = " to ".join(f"{size:,}" for size in sorted({min(sizes), max(sizes)}))
     trial = "TRIAL, " if result.limit is not None else ""
     return (
         f"{trial}{result.metric} in per cent on {result.dataset}, "
         f"{len(splits)} split{'s' if len(splits) > 1 else ''} "
-        f"of {train:,} training and {splits[0].n_test:,} test images"
+        f"of {train} training and {splits[0].n_test:,} test images"
     )
 
 
@@ -140,9 +141,10 @@ def score_rows(result: Result, comparison: Comparison | None) -> Cells:
         One row per variant, columns as `HEAD`.
     """
     rows = []
-    for number, variant in enumerate(result.scores):
+    claiming = own(result)
+    for variant in result.scores:
         reference = difference = ""
-        if number == 0 and comparison is not None:
+        if variant is claiming and comparison is not None:
             reference = percent(comparison.row.value, comparison.row.spread)
             difference = f"{100 * comparison.difference:+.1f}"
         chosen = ", ".join(f"{split.C:g}" for split in variant.splits)
@@ -256,7 +258,8 @@ def per_class_text(result: Result) -> str:
     """
     titles = [variant.title for variant in result.scores]
     per_class = [(name, values) for name, *values in _per_class(result)]
-    ranked = sorted(per_class, key=lambda row: -row[1][0])
+    first = result.scores.index(own(result))
+    ranked = sorted(per_class, key=lambda row: -row[1][first])
     rows = [[name, *map(percent, values)] for name, values in ranked]
     what = f"{result.recipe_name}: {result.per_class_measure} per class, in per cent, mean over the splits"
     return "\n".join([what, "", text_table(("class", *titles), rows, right=titles)])
@@ -285,7 +288,12 @@ def provenance_rows(result: Result) -> list[tuple[str, str]]:
     rows += [
         (f"weights of net {w['net']['name']}", f"sha256 {w['sha256']}, {_origin(w['origin'])}") for w in result.weights
     ]
-    rows += [(f"splits {split.name}", f"sha256 {split.sha256}") for split in result.scores[0].splits]
+    rounds = {variant.train_per_class: variant.splits for variant in result.scores}  # floors have the same splits
+    rows += [
+        (f"splits {split.name}{'' if n is None else f', {n} per class'}", f"sha256 {split.sha256}")
+        for n, splits in rounds.items()
+        for split in splits
+    ]
     rows += [(f"block {b.spec['net']['name']} {b.spec['short_side_px']} px", f"key {b.key}") for b in result.blocks]
     return rows + list(result.environment.items())
 

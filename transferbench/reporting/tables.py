@@ -151,3 +151,19 @@ def percent(mean: float, spread: float | None = None, digits: int = 1) -> str:
         For instance ``92.7 ± 0.5``; the unit is per cent.
     """
     return f"{100 * mean:.{digits}f}" + (f" ± {100 * spread:.{digits}f}" if spread is not None else "")
+
+
+def percents(interval: tuple[float, float] | None) -> str:
+    """Write an interval in per cent.
+
+    Parameters
+    ----------
+    interval : tuple of two floats or None
+        In [0, 1].
+
+    Returns
+    -------
+    str
+        For instance ``97.4 – 98.9``; empty for None.
+    """
+    return "" if interval is None else f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}"
