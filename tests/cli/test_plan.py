@@ -81,6 +81,29 @@ def test_the_svms_and_the_choice_of_their_solver_are_told(tb, recipe):
     assert f"solver {chosen.way}: {chosen.reason}" in tb("plan", recipe, "--no-probe").out
 
 
+def with_curve(recipe, *counts):
+    curve = f"low_shot: {{train_per_class: {list(counts)}, C_without_validation: 1.0}}\nclaims:"
+    recipe.write_text(recipe.read_text().replace("claims:", curve))
+
+
+def test_the_svms_of_a_low_shot_curve_are_those_of_all_its_counts(tb, recipe):
+    with_curve(recipe, 1, 2, 10)
+    (plan,) = tb("plan", recipe, "--no-probe", "--json").json()
+    (svm,) = plan["svms"]
+    assert (svm["images"], svm["splits"], svm["rounds"]) == (2 * 10, 3, 3)
+    assert svm["fits"] == 2 * 3 * (1 + 2 * (2 + 1))  # one image of every class leaves none to choose C on
+    assert "(2 classes, 3 splits, 3 numbers of training images, 2 values of C" in tb("plan", recipe, "--no-probe").out
+
+
+@pytest.mark.parametrize("command", [("plan",), ("extract", "--recipe"), ("run",)])
+def test_a_curve_beyond_the_smallest_class_is_refused_before_any_descriptor(tb, recipe, command):
+    with_curve(recipe, 1, 31)
+    done = tb(*command, recipe)
+    assert (done.code, done.out) == (1, "")
+    assert "has 30 training images in split 1 of 3, and low_shot asks for 31" in done.err
+    assert not (tb.home / "features").exists()
+
+
 def test_each_block_is_cached_partial_or_absent_and_says_why(tb, recipe):
     assert tb("extract", "--recipe", recipe).code == 0
     (plan,) = tb("plan", recipe, "--no-probe", "--json").json()

@@ -147,6 +147,8 @@ def test_a_result_is_copied_and_deleted_whole(call, tmp_path):
     assert (recipe.exit_code, f"Do you mean {folder}" in recipe.stderr) == (1, True)
     assert call("results", "rm", folder.name, "nosuch", "--yes").exit_code == 1
     assert folder.exists()
-    assert json.loads(call("results", "rm", folder.name, folder, "--yes", "--json").stdout) == [{"deleted": str(folder)}]
+    assert json.loads(call("results", "rm", folder.name, folder, "--yes", "--json").stdout) == [
+        {"deleted": str(folder)}
+    ]
     assert not folder.exists()
     assert call("results", "compare", "stack").exit_code == 2

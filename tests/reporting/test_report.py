@@ -55,10 +55,16 @@ def test_classes_and_other_metrics_are_means_over_the_splits(result):
 
 def test_a_low_shot_curve_tells_its_sizes_and_claims_with_the_largest(result, comparison):
     whole, floor = result.scores
-    fewer = tuple(split.model_copy(update={"n_fit": 2, "n_validation": 0, "sha256": "d" * 64}) for split in whole.splits)
+    fewer = tuple(
+        split.model_copy(update={"n_fit": 2, "n_validation": 0, "sha256": "d" * 64}) for split in whole.splits
+    )
     few = {"title": "pretrained, net D, 1 per class", "mean": 0.4, "splits": fewer, "train_per_class": 1}
     full = {"title": "pretrained, net D, 5 per class", "train_per_class": 5}
-    curve = (whole.model_copy(update=few), whole.model_copy(update=full), floor.model_copy(update={"train_per_class": 5}))
+    curve = (
+        whole.model_copy(update=few),
+        whole.model_copy(update=full),
+        floor.model_copy(update={"train_per_class": 5}),
+    )
     told = result.model_copy(update={"scores": curve})
     lines = text_report(told, comparison).splitlines()
     assert lines[0].endswith("2 splits of 2 to 10 training and 7 test images")

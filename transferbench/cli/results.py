@@ -190,11 +190,13 @@ def remove_results(folders: tuple[str, ...], yes: bool, home: Path, as_json: boo
       tb results rm ./results/digits_stack/20260101T000000Z-01234567 --yes
     """
     from transferbench.home import Home
-    from transferbench.pipeline.results import delete, deletable
+    from transferbench.pipeline.results import deletable, delete
 
     found = deletable(Home.at(home), folders)
     if not yes:
         listed = "\n".join(map(str, found))
-        click.confirm(f"{listed}\nDelete {'this result' if len(found) == 1 else 'these results'}?", abort=True, err=True)
+        click.confirm(
+            f"{listed}\nDelete {'this result' if len(found) == 1 else 'these results'}?", abort=True, err=True
+        )
     delete(found)
     print_table(("deleted",), [[str(folder)] for folder in found], as_json=as_json)

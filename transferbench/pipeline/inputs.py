@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from transferbench.data import Dataset
 from transferbench.data.random_splits import low_shot_splits
-from transferbench.evaluation.svm.solvers import Solver
 from transferbench.pipeline.plan import Variant
 from transferbench.recipe.files import to_dict
 from transferbench.recipe.transfer import Recipe
 from transferbench.types.identity import sha256_of
 from transferbench.types.split import Split
+
+if TYPE_CHECKING:
+    from transferbench.evaluation.svm.solvers import Solver
 
 EVALUATION_VERSION = 1
 """Raised when a change of the evaluation code changes a score."""
@@ -59,13 +62,32 @@ def rounds_of(recipe: Recipe, dataset: Dataset, splits: Sequence[Split]) -> list
     return [Round(n, few, recipe.svm.C if few[0].validation else fixed) for n, few in counted]
 
 
+def require_rounds(recipe: Recipe, dataset: Dataset) -> None:
+    """Find out before hours of work whether the images are enough for what a recipe asks.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The experiment.
+    dataset : Dataset
+        Its target.
+
+    Raises
+    ------
+    DatasetError
+        If `low_shot` asks for more images of a class than a split trains on.
+    """
+    if recipe.low_shot is not None:
+        rounds_of(recipe, dataset, dataset.splits())
+
+
 def inputs_sha256(
     recipe: Recipe,
     layout: tuple[Variant, ...],
     dataset: Dataset,
     rounds: Sequence[Round],
     official: Split | None,
-    solver: Solver,
+    solver: "Solver",
 ) -> str:
     """Hash everything that decides the scores; the row that a recipe claims is not among it.
 

@@ -20,6 +20,7 @@ from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions
 from transferbench.pipeline.forecast import BlockForecast, forecast, free_disk, outlines
+from transferbench.pipeline.inputs import Round, rounds_of
 from transferbench.pipeline.plan import Part, Variant, all_parts, variants
 from transferbench.pipeline.probe import Probe, probe
 from transferbench.pipeline.runs import Run
@@ -102,13 +103,13 @@ class SvmOutlook:
     variant : str
         ``pretrained`` or a floor.
     images : int
-        Training images of a split.
+        Training images of a split; the most of them where a recipe asks for few of every class (`low_shot`).
     dimensions : int or None
         Of the features; None where a net's are not known before.
-    classes, splits, tried : int
-        How many classes, splits and values of C.
+    classes, splits, rounds, tried : int
+        How many classes, splits, numbers of training images to do them with, and values of C.
     fits : int
-        Binary SVMs: classes x splits x (values of C + the one on all training images).
+        Binary SVMs: classes x splits x (values of C + the one on all training images), for every round.
     solver : str
         ``gram`` or ``rows``, as ``--solver auto`` would choose; empty if not known.
     reason : str
@@ -127,6 +128,7 @@ class SvmOutlook:
     dimensions: int | None
     classes: int
     splits: int
+    rounds: int
     tried: int
     fits: int
     solver: str
@@ -278,8 +280,8 @@ def _pretraining(recipe: Recipe, home: Home) -> list[str]:
 
 
 def _svm(variant: Variant, recipe: Recipe, dataset: Dataset, rate: float | None) -> SvmOutlook:
-    splits, n_classes = dataset.splits(), len(dataset.labels.classes)
-    n_images = max(len(split.train) for split in splits)
+    rounds, n_classes = rounds_of(recipe, dataset, dataset.splits()), len(dataset.labels.classes)
+    n_images = max(len(split.train) for one in rounds for split in one.splits)
     lengths = _lengths(variant, recipe)
     dimensions = None if lengths is None else sum(lengths)
     outlook = SvmOutlook(
@@ -287,9 +289,10 @@ def _svm(variant: Variant, recipe: Recipe, dataset: Dataset, rate: float | None)
         images=n_images,
         dimensions=dimensions,
         classes=n_classes,
-        splits=len(splits),
+        splits=len(rounds[0].splits),
+        rounds=len(rounds),
         tried=len(recipe.svm.C),
-        fits=n_classes * len(splits) * (len(recipe.svm.C) + 1),
+        fits=n_classes * sum(_fits(one) for one in rounds),
         solver="",
         reason="the length of a row is not known before",
         memory_bytes=None,
@@ -299,16 +302,21 @@ def _svm(variant: Variant, recipe: Recipe, dataset: Dataset, rate: float | None)
     if lengths is None or dimensions is None:
         return outlook
     choice = choose_way(n_images, dimensions, n_classes)
-    shape = costs.Shape.of(splits, len(dataset.ids), lengths, n_classes, len(recipe.svm.C))
-    where = None if rate is None else costs.seconds(shape, choice.way, rate)
+    shapes = [costs.Shape.of(one.splits, len(dataset.ids), lengths, n_classes, len(one.Cs)) for one in rounds]
+    where = None if rate is None else [asdict(costs.seconds(shape, choice.way, rate)) for shape in shapes]
     return replace(
         outlook,
         solver=choice.way,
         reason=choice.reason,
-        memory_bytes=costs.memory_bytes(shape, choice.way, memory_of_machine()),
-        seconds=None if where is None else where.total,
-        where=None if where is None else asdict(where),
+        memory_bytes=max(costs.memory_bytes(shape, choice.way, memory_of_machine()) for shape in shapes),
+        seconds=None if where is None else sum(sum(one.values()) for one in where),
+        where=None if where is None else {step: sum(one[step] for one in where) for step in where[0]},
     )
+
+
+def _fits(a_round: Round) -> int:
+    """Count the SVMs of a class: every split's, with every C where there are images to choose it on, and the last."""
+    return sum((len(a_round.Cs) if split.validation else 0) + 1 for split in a_round.splits)
 
 
 def _lengths(variant: Variant, recipe: Recipe) -> list[int] | None:

@@ -12,7 +12,15 @@ from transferbench.evaluation.tested import Tests
 from transferbench.home import Home
 from transferbench.pipeline.statistics import measure_of, tests_of
 from transferbench.reporting.deviations import own
-from transferbench.reporting.result import RESULT_FILE, Result, VariantScore, find_result, list_results, load_result, readable
+from transferbench.reporting.result import (
+    RESULT_FILE,
+    Result,
+    VariantScore,
+    find_result,
+    list_results,
+    load_result,
+    readable,
+)
 from transferbench.reporting.test_scores import load_test_scores
 
 

@@ -8,6 +8,7 @@ from transferbench.home import Home
 from transferbench.lookup import NET_SOURCES, is_net, net_names, unknown
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.floors import with_floors
+from transferbench.pipeline.inputs import require_rounds
 from transferbench.pipeline.plan import Draw, Find, Part, all_parts, part_of, variants
 from transferbench.pipeline.weights import choose, draw, weights_choice
 from transferbench.recipe.files import load
@@ -45,9 +46,15 @@ def parts_of_recipe(
     -------
     tuple of Dataset and list of Part
         What to look at, and the nets to look with.
+
+    Raises
+    ------
+    DatasetError
+        If the images are not there, or fewer than the recipe trains on.
     """
     recipe = with_floors(load(name, Recipe), floors)
     dataset = target(recipe.dataset, home, data)
+    require_rounds(recipe, dataset)
     return dataset, all_parts(variants(recipe, dataset, home, find=find, drawn=drawn))
 
 

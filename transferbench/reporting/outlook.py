@@ -110,6 +110,7 @@ def recipe_text(outlook: Mapping[str, Any]) -> str:
         memory = f"at most about {_bytes(svm['memory_bytes'])} of memory, " if svm["memory_bytes"] is not None else ""
         lines.append(
             f"SVMs of {svm['variant']}: {svm['fits']:,} fits ({svm['classes']} classes, {svm['splits']} splits, "
+            f"{'' if svm['rounds'] == 1 else str(svm['rounds']) + ' numbers of training images, '}"
             f"{svm['tried']} values of C and all training images), {svm['images']:,} x {size}; "
             f"{memory}{'time not known' if svm['seconds'] is None else 'roughly ' + duration(svm['seconds'])}"
             f"{_steps(svm['where'])}"
