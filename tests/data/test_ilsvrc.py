@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -34,6 +35,16 @@ def test_class_numbers_follow_sorted_wordnet_ids(ilsvrc):
     training, _ = source.training_and_held_out()
     numbers = {i.split("/")[1]: k for i, k in zip(training, source.labels.of(training), strict=True)}
     assert numbers == {wnid: k for k, wnid in enumerate(sorted(numbers))}
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_ground_truth_that_counts_otherwise_is_refused(ilsvrc, shift):
+    """Counted from 0, its first class would silently be the last one of the kit."""
+    path = ilsvrc.folder / KIT / "ILSVRC2012_validation_ground_truth.txt"
+    path.write_text("".join(f"{int(line) + shift}\n" for line in path.read_text().split()))
+    line, found = {-1: (1, 0), 1: (4, 5)}[shift]
+    with pytest.raises(DatasetError, match=f"cannot be used: line {line} is {found}, and ids count from 1 to 4"):
+        opened(ilsvrc)
 
 
 def test_inner_nodes_of_the_kit_are_no_classes(ilsvrc):
@@ -161,3 +172,21 @@ def test_the_shipped_record_has_the_published_counts():
     assert (record.parts["train"].images, record.parts["val"].images) == (1281167, 50000)
     assert record.parts["blacklist"].images == 50000 - 48238
     assert {archive.access for archive in record.archives} == {"registration"}
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("ilsvrc/train", "this is the folder train itself; give --data-dir {tmp_path}/ilsvrc"),
+        ("", "give --data-dir {tmp_path}/ilsvrc"),
+        (
+            "ilsvrc/ILSVRC2012_devkit_t12",
+            "unpack the archives into it (tb datasets show ilsvrc2012), or give --data-dir",
+        ),
+    ],
+)
+def test_another_level_of_the_tree_says_which_one_is_meant(ilsvrc, call, tmp_path, named, told):
+    done = call("datasets", "check", "ilsvrc2012", "--data-dir", tmp_path / named, "--json")
+    assert done.code == 1
+    (missing,) = [one["todo"] for one in json.loads(done.out)["findings"] if one["severity"] == "missing"]
+    assert missing == told.format(tmp_path=tmp_path)

@@ -44,8 +44,7 @@ def survey_ilsvrc(record: DatasetRecord, folder: Path) -> Survey:
     root = next((folder / name for name in _ROOTS if (folder / name / "train").is_dir()), None)
     root = root or next((folder / name for name in _ROOTS if (folder / name / "val").is_dir()), None)
     if root is None:
-        todo = "unpack the archives into it (tb datasets show ilsvrc2012), or give --data-dir"
-        notes.add("missing", "neither a folder train nor a folder val", folder, todo)
+        notes.add("missing", "neither a folder train nor a folder val", folder, _elsewhere(record, folder))
         return Survey.of_nothing(record, notes)
     number = {wnid: k for k, wnid in enumerate(record.classes)}
     files: dict[str, str] = {}
@@ -72,6 +71,18 @@ def survey_ilsvrc(record: DatasetRecord, folder: Path) -> Survey:
         annotations=annotations,
         findings=tuple(notes.findings),
     )
+
+
+def _elsewhere(record: DatasetRecord, folder: Path) -> str:
+    """Say where the tree is if another level of it was named, else how to get one."""
+    known = set(record.classes)
+    if folder.is_dir() and any(entry.name in known for entry in folder.iterdir()):
+        return f"this is the folder {folder.name} itself; give --data-dir {folder.parent}"
+    for root in _ROOTS:
+        below = next(iter(sorted(folder.glob(str(Path("*", root, "train"))))), None)
+        if below is not None and any((below / wnid).is_dir() for wnid in known):
+            return f"give --data-dir {folder / below.relative_to(folder).parts[0]}"
+    return "unpack the archives into it (tb datasets show ilsvrc2012), or give --data-dir"
 
 
 def kit_order(kit: Path) -> tuple[str, ...]:
@@ -185,9 +196,13 @@ def _ground_truth(root: Path, folder: Path, notes: Notes, *, needed: bool) -> di
     path = next((kit / name for name in _TRUTH if (kit / name).is_file()), kit / _TRUTH[0])
     try:
         order = kit_order(kit)
-        lines = path.read_text(encoding="utf-8").split()
-        return {f"val/{_VALIDATION_NAME.format(k)}": order[int(line) - 1] for k, line in enumerate(lines, 1)}
-    except (DatasetError, OSError, UnicodeDecodeError, ValueError, IndexError) as problem:
+        numbers = [int(line) for line in path.read_text(encoding="utf-8").split()]
+        beyond = next((k for k, number in enumerate(numbers, 1) if not 1 <= number <= len(order)), None)
+        if beyond is not None:  # 0 would otherwise be the last class, and a list that counts from 0 wrong everywhere
+            msg = f"line {beyond} is {numbers[beyond - 1]}, and ids count from 1 to {len(order)}"
+            raise DatasetError(msg)
+        return {f"val/{_VALIDATION_NAME.format(k)}": order[number - 1] for k, number in enumerate(numbers, 1)}
+    except (DatasetError, OSError, UnicodeDecodeError, ValueError) as problem:
         if needed:
             notes.add("corrupt", f"the ground truth cannot be used: {problem}", path, "unpack the kit again")
         return {}
