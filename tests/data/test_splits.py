@@ -57,6 +57,23 @@ def test_images_with_several_classes_are_divided_as_one_class(singles):
     assert list(split.validation) == sorted(first_by_hash(parts["train"], 5, 5))  # a fifth of 27 is 5.4
 
 
+def test_a_rare_class_among_several_is_on_both_sides(singles):
+    """Two images show it, both among those that would be fitted on; people of one image go together."""
+    _, parts = singles
+    order = first_by_hash(parts["train"], 5, 27)
+    rare = {order[9], order[20]}
+    labels = MultiLabels(classes=("x", "y"), by_id={i: (1, 1 if i in rare else -1) for i in sum(parts.values(), ())})
+    (split,) = splits_of(record(LOCAL), labels, parts)
+    assert set(split.validation) == {*order[:5], order[9]}
+    people = {"train": tuple(f"{i}#{k}" for i in parts["train"] for k in (1, 2)), "val": ("v#1",)}
+    by_person = MultiLabels(
+        classes=("x", "y"),
+        by_id={p: (1, 1 if p.rpartition("#")[0] in rare and p.endswith("2") else 0) for p in sum(people.values(), ())},
+    )
+    (split,) = splits_of(record(LOCAL, "voc2012_action"), by_person, people)
+    assert set(split.validation) == {f"{i}#{k}" for i in (*order[:5], order[9]) for k in (1, 2)}
+
+
 def test_given_lists_stay_what_they_are_called():
     parts = {"train": ("t2", "t1"), "val": ("v1",), "test": ("s1", "s2")}
     fixed = FixedSplit(kind="fixed_split", fit="train", validation="val", test="test")

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from transferbench.data import Place, open_dataset
@@ -47,6 +49,16 @@ def test_several_labels_select_average_precision(table):
     assert len(split.test) == round(0.4 * 12)
 
 
+def test_a_rare_label_is_fitted_on_chooses_C_and_is_tested(table):
+    """Of three images with it, ranked 1, 2 and 3 of twelve: by rank alone all would be tested."""
+    order = sorted((f"p{k:02d}.png" for k in range(12)), key=lambda i: hashlib.sha256(f"1/0/{i}".encode()).digest())
+    rows = [f"{i},{'common|rare' if i in order[:3] else 'common'}" for i in order[:11]] + [f"{order[11]},"]
+    dataset = opened(table("path,labels\n" + "\n".join(rows)))
+    (split,) = dataset.splits()
+    rare = dataset.labels.classes.index("rare")
+    assert all((dataset.labels.of(ids)[:, rare] == 1).sum() == 1 for ids in (split.fit, split.validation, split.test))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -75,6 +87,12 @@ def test_missing_and_unreadable_images_are_named(table, call, tmp_path):
     assert result.code == 1
     assert "1 image, gone.png" in result.out
     assert "1 file, notes.txt, no JPEG or PNG by name" in result.out
+    assert f"Error: csv:{path}: 3 problem(s) in {path}; it cannot be used like this" in result.err
+    with pytest.raises(DatasetError) as told:
+        opened(path)
+    first, *_, last = str(told.value).splitlines()
+    assert first == f"csv:{path}: 2 problem(s) with the data"
+    assert last == f"  All of it, and what to do: tb datasets check csv:{path}"
 
 
 def test_a_table_that_is_not_text_is_refused(tmp_path, photo):

@@ -93,7 +93,7 @@ def open_dataset(name: str, place: Place = HERE) -> Dataset:
         If there is no such dataset.
     """
     if is_own(name):
-        return SurveyedDataset(survey(name, place), place)
+        return SurveyedDataset(survey(name, place), place, name)
     return lookup("dataset", name, _recorded(), "transferbench.datasets")(place)
 
 
@@ -123,7 +123,7 @@ def open_source(name: str, place: Place = HERE) -> Source:
         return Digits("source", place)
     if is_pack(folder := packed_in(name, place)):
         return PackedDataset(None if is_own(name) else load_record(name), replace(place, folder=folder))
-    source = SurveyedDataset(survey(name, place), place)
+    source = SurveyedDataset(survey(name, place), place, name)
     if not isinstance(source.labels, ClassLabels):
         msg = f"{name} has several labels per image; pretraining needs one"
         raise DatasetError(msg)
@@ -213,6 +213,6 @@ def _opener(name: str) -> Callable[[Place], Dataset]:
             raise DatasetError(msg)
         if isinstance(record.layout, BundledLayout):
             return Digits("target", place)
-        return SurveyedDataset(survey(name, place), place)
+        return SurveyedDataset(survey(name, place), place, name)
 
     return opened

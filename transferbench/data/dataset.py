@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from PIL import Image
 
@@ -14,7 +15,7 @@ from transferbench.data.pictures import Pictures, no_boxes
 from transferbench.data.place import Place
 from transferbench.data.protocols import Pretraining, RandomSplits, protocol_parts
 from transferbench.data.random_splits import held_out_of_every_class
-from transferbench.data.record import DatasetRecord
+from transferbench.data.record import DatasetRecord, is_own
 from transferbench.data.splits import official_split, splits_of
 from transferbench.data.stated import compare_with_record
 from transferbench.data.survey import Survey
@@ -37,6 +38,8 @@ class SurveyedDataset:
         What was found.
     place : Place
         Where, and how much of it is wanted.
+    asked : str
+        The name that opens it, for messages: of the user's own data the record has another.
 
     Raises
     ------
@@ -44,8 +47,8 @@ class SurveyedDataset:
         If something is missing, corrupt or other than the record states.
     """
 
-    def __init__(self, survey: Survey, place: Place) -> None:
-        _refuse_problems(survey, place)
+    def __init__(self, survey: Survey, place: Place, asked: str) -> None:
+        _refuse_problems(survey, place, asked)
         if place.limit is not None:
             survey = _limited(survey, place.limit)
         self._survey = survey
@@ -224,19 +227,20 @@ class SurveyedDataset:
         return split.train, split.test
 
 
-def _refuse_problems(survey: Survey, place: Place) -> None:
-    name = survey.record.name
+def _refuse_problems(survey: Survey, place: Place, asked: str) -> None:
     problems = [f for f in (*survey.findings, *compare_with_record(survey)) if f.is_problem]
     if not problems:
         return
     lines = [f"  {f.severity}: {f.what}{f' ({f.where})' if f.where else ''}" for f in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  and {len(problems) - _SHOWN} more")
+    # The user's own data say in their name where they are.
+    where, option = ("", "") if is_own(asked) else (f" in {place.folder}", f" --data-dir {quote(str(place.folder))}")
     msg = "\n".join(
         [
-            f"{name}: {len(problems)} problem(s) with the data in {place.folder}",
+            f"{asked}: {len(problems)} problem(s) with the data{where}",
             *lines,
-            f"  All of it, and what to do: tb datasets check {name} --data-dir {place.folder}",
+            f"  All of it, and what to do: tb datasets check {quote(asked)}{option}",
         ]
     )
     raise DatasetError(msg)

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from transferbench.data.both_sides import held_out
 from transferbench.data.people import image_of
 from transferbench.data.protocols import FixedSplit, Pretraining, RandomSplits, ServerTest, TrainTest
 from transferbench.data.random_splits import random_splits, ranked, sorted_split
 from transferbench.data.record import DatasetRecord
 from transferbench.errors import DatasetError
-from transferbench.types.labels import ClassLabels, Labels
+from transferbench.types.labels import ClassLabels, Labels, MultiLabels
 from transferbench.types.split import Split
 
 
@@ -176,19 +177,41 @@ def _train_test(
     train = _members(record, parts, protocol.train)
     # People of one image stay together: they share the features of the whole image.
     images = {i: image_of(i) if record.task == "multi_label_per_box" else i for i in train}
-    strata: dict[int, list[str]] = {}  # by class, where every image has one
-    for image_id, image in images.items():
-        number = labels.by_id[image_id] if isinstance(labels, ClassLabels) else 0
-        strata.setdefault(number, []).append(image)
-    chosen: set[str] = set()
-    for number in sorted(strata):
-        order = ranked(set(strata[number]), protocol.seed, 0)
-        if len(order) < 2:
-            msg = f"{record.name}: {order[0]} is alone in its class in {protocol.train}; two are needed to choose C"
-            raise DatasetError(msg)
-        chosen.update(order[: max(1, round(protocol.validation_fraction * len(order)))])
+    chosen = (
+        _held_out_by_class(record, protocol, labels, train)
+        if isinstance(labels, ClassLabels)
+        else _held_out_together(protocol, labels, images)
+    )
     validation = [i for i in train if images[i] in chosen]
     fit = set(train) - set(validation)
     return sorted_split(
         f"{protocol.train} to {protocol.test}{remark}", fit, validation, _members(record, parts, protocol.test)
     )
+
+
+def _held_out_by_class(
+    record: DatasetRecord, protocol: TrainTest, labels: ClassLabels, train: tuple[str, ...]
+) -> set[str]:
+    by_class: dict[int, list[str]] = {}
+    for image_id in train:
+        by_class.setdefault(labels.by_id[image_id], []).append(image_id)
+    chosen: set[str] = set()
+    for number in sorted(by_class):
+        order = ranked(set(by_class[number]), protocol.seed, 0)
+        if len(order) < 2:
+            msg = f"{record.name}: {order[0]} is alone in its class in {protocol.train}; two are needed to choose C"
+            raise DatasetError(msg)
+        chosen.update(order[: _share(protocol, order)])
+    return chosen
+
+
+def _held_out_together(protocol: TrainTest, labels: MultiLabels, images: Mapping[str, str]) -> set[str]:
+    shown: dict[str, set[int]] = {image: set() for image in images.values()}
+    for image_id, image in images.items():
+        shown[image].update(k for k, label in enumerate(labels.by_id[image_id]) if label == 1)
+    order = ranked(shown, protocol.seed, 0)
+    return held_out(order, _share(protocol, order), shown)
+
+
+def _share(protocol: TrainTest, order: list[str]) -> int:
+    return max(1, round(protocol.validation_fraction * len(order)))

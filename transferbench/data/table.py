@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from transferbench.data.both_sides import held_out
 from transferbench.data.own import ALL, own_multi_label_record, own_record
 from transferbench.data.random_splits import ranked
 from transferbench.data.survey import IMAGE_SUFFIXES, Notes, Survey, some
@@ -147,6 +148,8 @@ def _parts(rows: list[_Row], *, multiple: bool) -> dict[str, tuple[str, ...]]:
         return {split: ids for split, ids in parts.items() if ids}
     if not multiple:
         return {ALL: tuple(row.path for row in rows)}
-    order = ranked((row.path for row in rows), _SEED, 0)
-    n_test = max(1, round(_TEST_SHARE * len(order)))
-    return {"train": tuple(sorted(order[n_test:])), "test": tuple(sorted(order[:n_test]))}
+    number = {label: k for k, label in enumerate(sorted({label for row in rows for label in row.labels}))}
+    shown = {row.path: {number[label] for label in row.labels} for row in rows}
+    order = ranked(shown, _SEED, 0)
+    test = held_out(order, max(1, round(_TEST_SHARE * len(order))), shown, to_rest=2)
+    return {"train": tuple(sorted(shown.keys() - test)), "test": tuple(sorted(test))}

@@ -21,6 +21,8 @@ from transferbench.pipeline.datasets import DataOptions, place_of
 from transferbench.progress import Progress
 from transferbench.types.split import Split
 
+_STRAYS = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -92,7 +94,7 @@ def check(name: str, home: Home, options: DataOptions, *, deep: bool, progress: 
             findings.append(Finding("info", what))
         with progress.task(f"opening images of {name}", n_files) as task:
             findings += check_images(looked_at, deep=deep, done=task.advance)
-    return Check(name=name, folder=place.folder, layout=found.layout, findings=_problems_first(findings))
+    return Check(name=name, folder=pack, layout=found.layout, findings=_problems_first(_few_strays(findings)))
 
 
 def _check_pack(name: str, folder: Path, progress: Progress) -> Check:
@@ -108,6 +110,14 @@ def _check_pack(name: str, folder: Path, progress: Progress) -> Check:
 def _problems_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     order = ("missing", "corrupt", "wrong", "stray", "info", "ok")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+
+
+def _few_strays(findings: Sequence[Finding]) -> list[Finding]:
+    """Name the first stray files and count the others: beside images there may be one annotation each."""
+    strays = [finding for finding in findings if finding.severity == "stray"]
+    more = set(map(id, strays[_STRAYS:]))
+    kept = [finding for finding in findings if id(finding) not in more]
+    return [*kept, Finding("stray", f"{len(more):,} more like these; not used")] if more else kept
 
 
 def _some(found: Survey, limit: int) -> Survey:
