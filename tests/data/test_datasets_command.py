@@ -122,6 +122,14 @@ def test_a_check_loads_no_torch(voc2007):
     assert done.stdout.splitlines()[-1] == "False"
 
 
+def test_many_stray_files_are_counted(caltech101, call):
+    for k in range(30):
+        (caltech101.root / "Faces" / f"note{k:02d}.txt").write_text("mine")
+    told = call("datasets", "check", "caltech101", "--data-dir", caltech101.folder, "--json")
+    strays = [one["what"] for one in json.loads(told.out)["findings"] if one["severity"] == "stray"]
+    assert (len(strays), strays[-1]) == (21, "11 more like these; not used")  # BACKGROUND_Google/tmp is another
+
+
 def test_an_unknown_dataset_gets_a_suggestion(call):
     result = call("datasets", "check", "voc207")
     assert result.code == 1
@@ -387,6 +395,8 @@ def test_the_whole_chain_runs_on_images_with_several_classes(name, request, call
     path = recipe(tmp_path, name)
     result = call("run", path, "--data-dir", tree.folder, "--json")
     assert result.code == 0, result.err
+    again = call("evaluate", "--recipe", path, "--data-dir", tree.folder)
+    assert (result.err + again.err).count("no pictures") == 0
     found = json.loads(result.out)
     first = {"voc2007": "11-point", "voc2012": "area", "coco2014": "non-interpolated"}[name]
     assert found["metric"] == f"mean average precision ({first})"
@@ -425,9 +435,8 @@ def precision_by_scikit_learn(features, tree, C):
     return np.mean(values)
 
 
-def test_a_tree_too_small_to_judge_every_class_is_extracted_and_says_so(coco, record, call, tmp_path):
-    protocol = {"kind": "train_test", "train": "train2014", "test": "val2014", "validation_fraction": 0.1, "seed": 1}
-    record("coco2014", protocol=protocol)
+def test_a_tree_too_small_to_judge_every_class_is_extracted_and_says_so(coco, call, tmp_path):
+    without_toothbrush_in_val(coco)
     path = recipe(tmp_path, "coco2014")
     result = call("extract", "--recipe", path, "--data-dir", coco.folder, "--json")
     assert result.code == 0, result.err
@@ -435,7 +444,32 @@ def test_a_tree_too_small_to_judge_every_class_is_extracted_and_says_so(coco, re
     assert block["images"] == 32
     refused = call("evaluate", "--recipe", path, "--data-dir", coco.folder)
     assert refused.code == 1
-    assert "has no positive among 2 images to score, so its average precision is undefined" in refused.err
+    assert "class 'toothbrush' has no positive image to test on in split train2014 to val2014.\n  Give" in refused.err
+
+
+def test_a_class_without_test_images_is_told_before_anything_is_extracted(coco, call, tmp_path):
+    without_toothbrush_in_val(coco)
+    path = recipe(tmp_path, "coco2014")
+    for verb in (("run", path), ("evaluate", "--recipe", path, "--extract")):
+        refused = call(*verb, "--data-dir", coco.folder)
+        assert refused.code == 1
+        assert "class 'toothbrush' has no positive image to test on" in refused.err
+        assert "extract" not in refused.err
+    assert not list(tmp_path.glob("home/features/**/*.h5"))
+
+
+def without_toothbrush_in_val(coco):
+    path = coco.folder / "annotations" / "instances_val2014.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [found for found in content["annotations"] if found["category_id"] != 90]
+    path.write_text(json.dumps(content))
+
+
+def test_a_trial_with_three_images_of_every_class_runs(voc2012, call, tmp_path):
+    """A fifth of so few images, by chance, would choose C without some class."""
+    done = call("run", recipe(tmp_path, "voc2012"), "--data-dir", voc2012.folder, "--limit", 3)
+    assert done.code == 0, done.err
+    assert "TRIAL with up to 3 images of every class" in done.out
 
 
 def test_an_own_folder_can_be_pretrained_on_and_evaluated(call, tmp_path, photo):

@@ -225,7 +225,7 @@ def test_a_class_that_cannot_be_judged_is_named(features, multi_labels, nets):
         classes=multi_labels.classes,
         by_id={i: (*row[:3], -1 if i in split.test else row[3]) for i, row in multi_labels.by_id.items()},
     )
-    with pytest.raises(EvaluationError, match="class 'd' has no positive among 120 images to score"):
+    with pytest.raises(EvaluationError, match="class 'd' has no positive image to test on in split"):
         run(features, without, [split])
 
 

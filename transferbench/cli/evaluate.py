@@ -80,6 +80,7 @@ def evaluate(
         raise click.UsageError(msg)
     spread = refuse_spread_extraction(scheduler, jobs, with_extraction=with_extraction)
     from transferbench.home import Home
+    from transferbench.pipeline.datasets import DataOptions
     from transferbench.pipeline.engines import EngineOptions
     from transferbench.pipeline.floors import with_floors
     from transferbench.pipeline.many import Way, evaluate_many, recipes_on
@@ -100,7 +101,7 @@ def evaluate(
     else:
         outcomes = evaluate_many(experiments, place, progress=bars, way=way, extraction=extraction)
     if len(outcomes) == 1 and outcomes[0].folder is not None:
-        print_report(report(place, outcomes[0].folder), as_json=as_json)
+        print_report(report(place, outcomes[0].folder, DataOptions(data_dir)), as_json=as_json)
     else:
         print_outcomes(outcomes, as_json=as_json)
 

@@ -8,7 +8,7 @@ from transferbench.evaluation.judge import Judge
 from transferbench.evaluation.metrics import AveragePrecision, mean_and_std
 from transferbench.evaluation.pieces import Begun, Piece, Pieces
 from transferbench.evaluation.svm.solvers import Prepared, Solver
-from transferbench.evaluation.targets import shuffled, targets_of
+from transferbench.evaluation.targets import require_classes, shuffled, targets_of
 from transferbench.types.arrays import Float64, Int64
 from transferbench.types.labels import Labels
 from transferbench.types.scores import Score
@@ -119,7 +119,7 @@ def evaluate(
     Simonyan & Zisserman (2015), Appendix B.
     """
     for split in splits:  # before hours of fitting; shuffled labels are those of the same images
-        targets_of(labels, split, split.fit, "fit on")
+        require_classes(labels, split)
     prepared = solver.prepare(features, splits)
     chosen: list[tuple[float, dict[float, float]]] = []
     for number, split in enumerate(splits):

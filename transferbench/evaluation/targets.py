@@ -37,8 +37,34 @@ def targets_of(labels: Labels, split: Split, ids: tuple[str, ...], use: str) -> 
     EvaluationError
         If a class has no positive or no negative image among them.
     """
+    return _with_signs(labels, split, ids, use, (1, -1))
+
+
+def require_classes(labels: Labels, split: Split) -> None:
+    """See that every class can be fitted, has an image to choose C on, where C is chosen, and one to test on.
+
+    Parameters
+    ----------
+    labels : ClassLabels or MultiLabels
+        Of all images of the split.
+    split : Split
+        Without validation images it has only a single C.
+
+    Raises
+    ------
+    EvaluationError
+        If a class has none: its recall or average precision is undefined.
+    """
+    targets_of(labels, split, split.fit, "fit on")
+    for ids, use in ((split.validation, "choose C on"), (split.test, "test on")):
+        if ids:
+            _with_signs(labels, split, ids, use, (1,))
+
+
+def _with_signs(labels: Labels, split: Split, ids: tuple[str, ...], use: str, signs: tuple[int, ...]) -> Targets:
     targets = one_vs_rest(labels.of(ids), len(labels.classes)) if isinstance(labels, ClassLabels) else labels.of(ids)
-    for sign, word in ((1, "positive"), (-1, "negative")):
+    for sign in signs:
+        word = "positive" if sign > 0 else "negative"
         missing = np.flatnonzero(~(targets == sign).any(axis=0))
         if len(missing):
             msg = (

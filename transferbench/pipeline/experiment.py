@@ -8,6 +8,7 @@ from transferbench.data import Dataset
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.metrics import AveragePrecision
 from transferbench.evaluation.svm.solvers import Solver
+from transferbench.evaluation.targets import require_classes
 from transferbench.home import Home
 from transferbench.pipeline.features import features_of
 from transferbench.pipeline.inputs import Round, inputs_sha256, rounds_of
@@ -102,6 +103,28 @@ class Experiment:
     def every_line(self) -> tuple[Line, ...]:
         """All that is to be fitted, the official division last."""
         return self.lines if self.official is None else (*self.lines, self.official)
+
+
+def refuse_empty_classes(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse, before hours of extraction, divisions that no SVM could be fitted to or judged on.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The experiment.
+    dataset : Dataset
+        Its target.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be divided as its record or the recipe says.
+    EvaluationError
+        If a class has no image to fit on, to choose C on or to test on.
+    """
+    for one in rounds_of(recipe, dataset, dataset.splits()):
+        for split in one.splits:
+            require_classes(dataset.labels, split)
 
 
 def experiment_of(

@@ -16,6 +16,7 @@ from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions
 from transferbench.pipeline.evaluate import evaluate_recipe, missing_blocks
+from transferbench.pipeline.experiment import refuse_empty_classes
 from transferbench.pipeline.extract import extract_recipe
 from transferbench.pipeline.plan import PRETRAINED, Variant, variants
 from transferbench.pipeline.shards import OnBadImage
@@ -172,6 +173,7 @@ def evaluate_many(
         before: list[Stage] = []
         whole = f"tb extract --recipe {shlex.quote(name)}{options}"
         if extraction is not None:
+            refuse_empty_classes(recipe, dataset)
             before = [
                 extract_recipe(
                     recipe,

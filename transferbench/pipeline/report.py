@@ -88,7 +88,7 @@ class Reports:
         return "\n\n".join([told, *tables])
 
 
-def report(home: Home, name: str | Path | None) -> Report:
+def report(home: Home, name: str | Path | None, data: DataOptions = WHOLE) -> Report:
     """Write the readable forms of a stored result.
 
     Parameters
@@ -97,6 +97,8 @@ def report(home: Home, name: str | Path | None) -> Report:
         The work folder.
     name : str, Path or None
         A result's folder, a recipe (its newest result), or None for the newest of all.
+    data : DataOptions
+        Where the images are, for the pictures of the page.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def report(home: Home, name: str | Path | None) -> Report:
         If there is no result, or it is damaged.
     """
     folder = find_result(home.results, None if name is None else str(name))
-    return _reports(home, [folder], WHOLE, images=True).reports[0]
+    return _reports(home, [folder], data, images=True).reports[0]
 
 
 def reports(home: Home, names: Sequence[str], *, data: DataOptions = WHOLE, images: bool = True) -> Reports:

@@ -8,8 +8,8 @@ from transferbench.pipeline.check import check
 from transferbench.pipeline.datasets import WHOLE, DataOptions, target
 from transferbench.pipeline.engines import AUTO, EngineOptions, refuse_contradictions
 from transferbench.pipeline.evaluate import evaluate_recipe
+from transferbench.pipeline.experiment import refuse_empty_classes
 from transferbench.pipeline.extract import extract_recipe
-from transferbench.pipeline.inputs import require_rounds
 from transferbench.pipeline.pretrain import pretrain
 from transferbench.pipeline.report import Report, report
 from transferbench.pipeline.shards import OnBadImage
@@ -64,7 +64,7 @@ def run(
     check(recipe)
     refuse_contradictions(device, engine)
     dataset = target(recipe.dataset, home, data)  # before hours of pretraining: is it there, and whole?
-    require_rounds(recipe, dataset)
+    refuse_empty_classes(recipe, dataset)
     stages: list[Stage] = []
     for needed in dict.fromkeys(
         name for net in recipe.features.nets if isinstance(net.weights, RunWeights) and (name := net.weights.trained_by)
@@ -78,4 +78,4 @@ def run(
         )
     )
     folder, _ = evaluate_recipe(asked, recipe, dataset, home, progress=progress, before=stages, solver=solver)
-    return report(home, folder)
+    return report(home, folder, data)
