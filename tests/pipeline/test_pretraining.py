@@ -107,6 +107,24 @@ def test_best_weights_that_are_not_there_are_named(chain, tmp_path):
         choose(weights_choice(f"run:{run.name}@best"), Home(tmp_path), net="E")
 
 
+def test_finished_runs_with_other_settings_than_the_recipe_are_named(chain):
+    """The chain was trained on another dataset, slim and for one epoch: that is not what its recipes say."""
+    home, _, _ = chain
+    runs = Home(home).runs
+    (run,) = runs.glob("*_e-????????")
+    document = runs / "ilsvrc2012_e-01234567" / "run.json"
+    shutil.copytree(run, document.parent)
+    document.write_text(json.dumps(json.loads(document.read_text()) | {"recipe_name": "ilsvrc2012_e"}))
+    with pytest.raises(WeightsError) as told:
+        choose(weights_choice("run:ilsvrc2012_e"), Home(home), net="E")
+    shutil.rmtree(document.parent)
+    assert str(told.value).splitlines() == [
+        "the pretraining ilsvrc2012_e is finished only with other settings than ilsvrc2012_e has.",
+        "  Take that one: --weights run:ilsvrc2012_e-01234567",
+        "  Or train it as the recipe says: tb pretrain --recipe ilsvrc2012_e",
+    ]
+
+
 @pytest.mark.parametrize(
     ("ema", "kept_as", "prefix"), [((), "net", "net."), (("--ema", 0.9), "average", "module.net.")]
 )

@@ -26,6 +26,7 @@ from transferbench.types.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from transferbench.nets.weights import Weights
 
+_OTHER_RUNS = 3
 Choice = RunWeights | NamedWeights | FileWeights | RandomWeights | DefaultWeights
 
 
@@ -213,17 +214,27 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
         recipe = load(name, PretrainRecipe)
         found = [run for run in found if run.is_of(recipe)]
         if not found:
-            started = any(home.runs.glob(f"{glob.escape(stem)}-????????"))
-            msg = (
-                f"the pretraining {name} {'is not finished' if started else 'has not been started'}.\n"
-                f"  Run: tb pretrain --recipe {name}"
-            )
-            raise WeightsError(msg)
+            raise WeightsError(_no_run(name, stem, home))
     path = found[0].best_weights if best else found[0].weights
     if not path.is_file():
         msg = f"{found[0].folder.name} did not keep its best weights; the last are --weights run:{name}"
         raise WeightsError(msg)
     return ChosenWeights(header=read_header(path), path=path)
+
+
+def _no_run(name: str, stem: str, home: Home) -> str:
+    """Say whether a recipe's pretraining is begun, and which runs of it with other settings could be meant."""
+    others = runs_of(home, stem)
+    started = any(home.runs.glob(f"{glob.escape(stem)}-????????"))
+    state = "has not been started" if not started else "is not finished"
+    return "\n".join(
+        [
+            f"the pretraining {name} {f'is finished only with other settings than {name} has' if others else state}.",
+            *(f"  Take that one: --weights run:{run.folder.name}" for run in others[:_OTHER_RUNS]),
+            *(["  All of them: tb runs list"] if len(others) > _OTHER_RUNS else []),
+            f"  {'Or train it as the recipe says' if others else 'Run'}: tb pretrain --recipe {name}",
+        ]
+    )
 
 
 def _default(net: str, width: float | None, crop: int | None, home: Home) -> ChosenWeights:
