@@ -90,9 +90,16 @@ def test_a_folder_of_recipes_is_checked(tb, quick_recipe, tmp_path):
     assert f"{tmp_path / 'bad.yaml'}: 5 problems" in done.err
 
 
+@pytest.mark.parametrize("name", ["digits_stack", "digits_a"])
+def test_a_shipped_recipe_is_checked_by_its_name(tb, name):
+    assert tb("recipes", "check", name, "--json").json() == [{"recipe": name, "verdict": "ok"}]
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        (("recipes", "check", "digit_stack"), "unknown recipe 'digit_stack'. Did you mean 'digits_stack'?"),
+        (("recipes", "check", "none.yaml"), "none.yaml: there is no such file"),
         (("run", "digit_stack"), "unknown recipe 'digit_stack'. Did you mean 'digits_stack'?"),
         (("run", "none.yaml"), "none.yaml: there is no such file"),
         (("run", "./folder"), "folder: is a folder; name a YAML file in it"),

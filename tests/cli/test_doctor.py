@@ -126,5 +126,5 @@ def test_extras_are_those_of_the_package(pytestconfig):
 
 def test_a_person_reads_the_same(tb):
     told = tb("doctor").out
-    for word in ("GFLOP/s", "work folder", "--engine auto on", "ncnn", "tensorboard"):
+    for word in ("GFLOP/s", "work folder", "--engine auto takes", "ncnn", "tensorboard"):
         assert word in told

@@ -325,7 +325,7 @@ def test_a_start_that_cannot_be_is_found_when_the_recipe_is_checked(tmp_path, ch
     text = shipped(PretrainRecipe)["ilsvrc2012_e_384"].read_text()
     assert change[0] in text
     path.write_text(text.replace(*change))
-    (problem,) = check_files(path).values()
+    (problem,) = check_files(str(path)).values()
     assert message in problem
 
 

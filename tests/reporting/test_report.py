@@ -156,6 +156,33 @@ def test_on_a_narrow_terminal_the_last_column_of_a_table_wraps():
     assert lines[2:] == ["stack   a rather long sentence", "        about a recipe", "max     short"]
 
 
+def test_values_beside_their_names_wrap_and_addresses_stay_whole():
+    address = "https://host.example/a/file.tar"
+    table = text_table(
+        ("voc", ""), [["what", "images and labels of a part"], ["from", f"here: {address}"], ["", address]]
+    )
+    assert fitted(table, 32).splitlines() == [
+        "voc",
+        "────  ──────────────────────────",
+        "what  images and labels of a",
+        "      part",
+        "from  here:",
+        f"      {address}",
+        f"      {address}",
+    ]
+
+
+def test_a_long_value_of_a_row_wraps_below_it():
+    table = text_table(("verdict", "folder", ""), [["ok", "split 1 of 3: 80 to fit", "and more"], ["", "b", "c"]])
+    assert fitted(table, 20).splitlines() == [
+        "ok",
+        "  folder: split 1 of",
+        "    3: 80 to fit",
+        "  and more",
+        "  folder: b  c",
+    ]
+
+
 def test_a_table_with_many_columns_becomes_a_few_lines_for_every_row():
     table = text_table(
         ("recipe", "ours", "folder"), [["stack", "98.6 ± 0.1", "/a/path/to/it"], ["max", "", "/b"]], right=["ours"]

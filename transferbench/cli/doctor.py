@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from transferbench.cli.options import home_option, json_option
-from transferbench.cli.terminal import print_json
+from transferbench.cli.terminal import print_json, print_text
 
 
 @click.command()
@@ -31,7 +31,7 @@ def doctor(home: Path, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found) | {"good": found.good})
     else:
-        click.echo(machine_text(asdict(found)))
+        print_text(machine_text(asdict(found)))
     if not found.good:
         n_wrong = sum(finding.severity == "wrong" for finding in found.findings)
         msg = f"{n_wrong} thing(s) prevent work"

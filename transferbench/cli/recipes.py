@@ -1,7 +1,5 @@
 """`tb recipes`."""
 
-from pathlib import Path
-
 import click
 
 from transferbench.cli.options import json_option
@@ -57,20 +55,22 @@ def show_recipe(name: str, as_json: bool) -> None:
 
 
 @recipes.command("check")
-@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument("name", required=False)
 @json_option
-def check_recipes(path: Path | None, as_json: bool) -> None:
+def check_recipes(name: str | None, as_json: bool) -> None:
     """Check recipes: keys, types, and the names they take from other documents.
 
-    PATH is a YAML file or a folder of them; without it all shipped recipes are checked. Exits with 1 if one is wrong.
+    NAME is a YAML file, a folder of them, or a shipped recipe; without it all shipped recipes are checked. Exits with 1
+    if one is wrong.
 
     \b
     Example:
       tb recipes check
+      tb recipes check ./mine.yaml
     """
     from transferbench.pipeline.check import check_files
 
-    found = check_files(path)
+    found = check_files(name)
     rows = [[name, "ok" if problem is None else problem] for name, problem in found.items()]
     good = [row for row in rows if row[1] == "ok"]
     if as_json or good:

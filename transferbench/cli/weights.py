@@ -156,9 +156,8 @@ def show_weights(name: str, home: Path, as_json: bool) -> None:
     place = Home.at(home)
     if is_only_published(name, place):
         found = {"path": None, **published(name), "fetch": f"tb weights fetch {name}"}
-        rows = [
-            [key, "\n".join(value) if isinstance(value, list) else value or "not here"] for key, value in found.items()
-        ]
+        lists = {key: value if isinstance(value, list) else [value or "not here"] for key, value in found.items()}
+        rows = [["" if n else key, value] for key, values in lists.items() for n, value in enumerate(values)]
         print_json(found) if as_json else print_table((name, ""), rows, as_json=False)
         return
     path = _find(name, place)

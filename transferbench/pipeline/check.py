@@ -10,19 +10,19 @@ from transferbench.documents import read_document
 from transferbench.errors import DocumentError, UnknownNameError
 from transferbench.lookup import unknown
 from transferbench.pipeline.chain import chain_of
-from transferbench.recipe.files import kind_of, load, shipped
+from transferbench.recipe.files import find_any, kind_of, load, shipped
 from transferbench.recipe.nets import RunWeights
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.recipe.transfer import Recipe
 
 
-def check_files(path: Path | None) -> dict[str, str | None]:
+def check_files(name: str | None) -> dict[str, str | None]:
     """Check recipe files of both kinds.
 
     Parameters
     ----------
-    path : Path or None
-        A file, a folder (searched through), or None for all shipped recipes.
+    name : str or None
+        A shipped name, a file, a folder (searched through), or None for all shipped recipes.
 
     Returns
     -------
@@ -32,14 +32,21 @@ def check_files(path: Path | None) -> dict[str, str | None]:
     Raises
     ------
     DocumentError
-        If a folder holds no YAML file.
+        If there is no such file, or a folder holds no YAML file.
+    UnknownNameError
+        If no shipped recipe has that name.
     """
-    folder = path or builtin.folder("recipes")
-    files = sorted(folder.rglob("*.yaml")) if folder.is_dir() else [folder]
+    if name is None:
+        folder = builtin.folder("recipes")
+        return {str(file.relative_to(folder)): _problem(file) for file in sorted(folder.rglob("*.yaml"))}
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        return {name: _problem(path if path.is_file() else find_any(name))}
+    files = sorted(path.rglob("*.yaml"))
     if not files:
-        msg = f"{folder}: there is no YAML file in this folder"
+        msg = f"{path}: there is no YAML file in this folder"
         raise DocumentError(msg)
-    return {str(file if path else file.relative_to(folder)): _problem(file) for file in files}
+    return {str(file): _problem(file) for file in files}
 
 
 def _problem(file: Path) -> str | None:

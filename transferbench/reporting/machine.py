@@ -44,7 +44,7 @@ def machine_text(machine: Mapping[str, Any]) -> str:
     ]
     tables = [
         text_table(("device", "what", "memory"), devices),
-        text_table(("--engine auto on", "nets", "takes", "precision", "why"), choices),
+        "--engine auto takes:\n" + text_table(("device", "nets", "engine", "precision", "why"), choices),
         text_table(("package", "version"), [[name, found] for name, found in packages.items()]),
     ]
     found = [[_MARKS[each["severity"]], each["what"], each["todo"]] for each in machine["findings"]]

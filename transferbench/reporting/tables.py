@@ -83,7 +83,9 @@ def _fitted_table(lines: Sequence[str], width: int) -> list[str]:
     head, *rows = ([line[a:b].strip() for a, b in spans] for line in (lines[0], *lines[2:]))
     last = spans[-1][0]
     longest = max((len(word) for row in rows for word in row[-1].split()), default=0)
-    if width - last >= max(_LEAST_LAST, longest):
+    # A column without a title holds values beside their names: an address that is too long stands out, and stays whole.
+    least = max(_LEAST_LAST, longest) if head[-1] else _LEAST_LAST
+    if width - last >= least:
         return [part for line in lines for part in _last_wrapped(line, last, width)]
     return [line for row in rows for line in _row_by_itself(head, row, width)]
 
@@ -98,16 +100,21 @@ def _last_wrapped(line: str, last: int, width: int) -> Iterator[str]:
 
 
 def _row_by_itself(head: Sequence[str], row: Sequence[str], width: int) -> Iterator[str]:
-    yield row[0]
+    if row[0]:
+        yield row[0]
     line = " "
     for title, cell in zip(head[1:], row[1:], strict=True):
-        part = f" {title}: {cell} "
+        part = f" {title}: {cell} " if title else f" {cell} "
         if line.strip() and len(line) + len(part.rstrip()) > width:
-            yield line.rstrip()
+            yield from _continued(line, width)
             line = " "
         line += part if cell else ""
     if line.strip():
-        yield line.rstrip()
+        yield from _continued(line, width)
+
+
+def _continued(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line.rstrip(), width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def markdown_table(head: Sequence[str], rows: Cells, *, right: Sequence[str] = ()) -> str:
