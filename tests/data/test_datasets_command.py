@@ -94,7 +94,25 @@ def test_deep_finds_what_a_header_hides(caltech101, call, photo):
     assert shallow.code == 0
     assert deep.code == 1
     assert str(path) in deep.out
-    assert "1 groups of files with equal contents, first image_0004.jpg = image_0004.jpg" in deep.out
+    told = "1 group of files with equal contents, first image_0004.jpg = image_0004.jpg; random splits may part them"
+    assert told in deep.out
+
+
+def test_deep_tells_copies_of_training_images_among_those_tested(voc2007, call, photo):
+    """Of three copied images one stays within its part; the saved-anew one is another file of the same photograph."""
+    images = voc2007.root / "JPEGImages"
+
+    def told():
+        done = call("datasets", "check", "voc2007", "--data-dir", voc2007.folder, "--deep", "--json")
+        return [f["what"] for f in json.loads(done.out)["findings"] if "equal contents" in f["what"]]
+
+    (images / "000002.jpg").write_bytes((images / "000001.jpg").read_bytes())
+    assert told() == ["1 group of files with equal contents, first 000001.jpg = 000002.jpg; all within a part"]
+    for copy, original in (("000030", "000003"), ("000014", "000007")):  # test of train, val of train
+        (images / f"{copy}.jpg").write_bytes((images / f"{original}.jpg").read_bytes())
+    (found,) = told()
+    assert found.startswith("3 groups of files with equal contents")
+    assert found.endswith("; 2 of them across test and train, so that what is held out has been seen")
 
 
 def test_deep_finds_a_copy_that_was_saved_anew(caltech101, call, photo):

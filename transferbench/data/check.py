@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from transferbench.data.alike import alike, signs_of
 from transferbench.data.images import ImageHeader, read_header, read_image
+from transferbench.data.protocols import protocol_parts
 from transferbench.data.survey import Finding, Survey, some
 from transferbench.errors import DatasetError
 from transferbench.files import sha256_file
@@ -70,7 +71,8 @@ def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> lis
         findings.append(Finding("ok", f"{len(files):,} image files {'decoded' if deep else 'have a good header'}"))
     findings += _unusual(modes, odd)
     findings += _outside(survey, sizes)
-    return [*findings, *_equal(decoded), *_alike(decoded)]
+    part_of = _part_of(survey)
+    return [*findings, *_equal(decoded, part_of), *_alike(decoded, part_of)]
 
 
 def _opened(files: list[str], *, deep: bool) -> Iterator[_Opened]:
@@ -114,24 +116,41 @@ def _outside(survey: Survey, sizes: dict[str, tuple[int, int]]) -> list[Finding]
     )
 
 
-def _alike(decoded: list[_Opened]) -> list[Finding]:
+def _part_of(survey: Survey) -> dict[str, str]:
+    """Say which part of a given division a file is in; random divisions have none."""
+    parts = dict.fromkeys(protocol_parts(survey.record.protocol))
+    return {survey.files[i]: part for part in parts for i in survey.parts.get(part, ()) if i in survey.files}
+
+
+def _apart(groups: Sequence[Sequence[_Opened]], part_of: Mapping[str, str]) -> str:
+    """Say what copies in the data do to a test on them."""
+    if not part_of:
+        return "random splits may part them"
+    across = [sorted({part_of.get(one.file, "") for one in group} - {""}) for group in groups]
+    across = [parts for parts in across if len(parts) > 1]
+    if not across:
+        return "all within a part"
+    return f"{len(across):,} of them across {' and '.join(across[0])}, so that what is held out has been seen"
+
+
+def _alike(decoded: list[_Opened], part_of: Mapping[str, str]) -> list[Finding]:
     pairs = [(decoded[a], decoded[b]) for a, b in alike([one.signs for one in decoded])]
     other = [(a, b) for a, b in pairs if a.sha256 != b.sha256]
     if not other:
         return []
     first = " and ".join(Path(opened.file).name for opened in other[0])
     told = f"{len(other):,} pair{'s' if len(other) > 1 else ''} of images look alike"
-    what = f"{told}, first {first}: copies of one photograph? Random splits may part them"
+    what = f"{told}, first {first}: copies of one photograph? ({_apart(other, part_of)})"
     return [Finding("info", what, str(Path(other[0][0].file).parent))]
 
 
-def _equal(decoded: list[_Opened]) -> list[Finding]:
-    by_hash: dict[str, list[str]] = {}
+def _equal(decoded: list[_Opened], part_of: Mapping[str, str]) -> list[Finding]:
+    by_hash: dict[str, list[_Opened]] = {}
     for one in decoded:
-        by_hash.setdefault(one.sha256, []).append(one.file)
+        by_hash.setdefault(one.sha256, []).append(one)
     twins = [group for group in by_hash.values() if len(group) > 1]
     if not twins:
         return []
-    first = " = ".join(Path(file).name for file in twins[0][:3])
-    what = f"{len(twins):,} groups of files with equal contents, first {first}; random splits may part them"
-    return [Finding("info", what, str(Path(twins[0][0]).parent))]
+    first = " = ".join(Path(one.file).name for one in twins[0][:3])
+    told = f"{len(twins):,} group{'s' if len(twins) > 1 else ''} of files with equal contents"
+    return [Finding("info", f"{told}, first {first}; {_apart(twins, part_of)}", str(Path(twins[0][0].file).parent))]
