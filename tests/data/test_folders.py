@@ -150,6 +150,21 @@ def test_an_own_folder_gets_splits_that_fit_its_size(pets, call):
     assert "notes.txt" in result.out
 
 
+def test_linked_folders_are_read_once_and_hidden_ones_not_at_all(pets, tmp_path, photo):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "linked.jpeg").write_bytes(photo(700))
+    (pets / "cat" / "more").symlink_to(elsewhere)
+    (pets / "dog" / "round").symlink_to(pets / "dog")  # a circle
+    copies = pets / "cat" / ".ipynb_checkpoints"
+    copies.mkdir()
+    (copies / "0-checkpoint.jpeg").write_bytes((pets / "cat" / "0.jpeg").read_bytes())
+    ids = open_dataset(f"imagefolder:{pets}", Place(folder=pets)).ids
+    assert len(ids) == 17
+    assert set(ids) > {"cat/more/linked.jpeg", "dog/1.jpeg"}
+    assert not any("checkpoint" in image_id or "round" in image_id for image_id in ids)
+
+
 def test_own_parts_are_kept(pets):
     for part, names in (("train", ("cat", "dog")), ("test", ("cat", "dog"))):
         for name in names:

@@ -1,5 +1,7 @@
 """A folder of images per class: Caltech-101, Caltech-256, and the user's own."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +148,7 @@ def _classes_in(folder: Path, root: Path, notes: Notes) -> Images:
 
 def _images_of_class(folder: Path, root: Path, notes: Notes, *, nested: bool) -> Images:
     images: Images = {}
-    entries = sorted(p for p in folder.rglob("*") if not p.is_dir()) if nested else sorted_entries(folder)
+    entries = sorted(_files_below(folder)) if nested else sorted_entries(folder)
     for entry in entries:
         if is_image(entry):
             images[entry.relative_to(root).as_posix()] = _Image(str(entry), folder.name)
@@ -156,6 +158,17 @@ def _images_of_class(folder: Path, root: Path, notes: Notes, *, nested: bool) ->
     if not images:
         notes.add("missing", f"class {folder.name} has no image", folder, "unpack again, or remove the class")
     return images
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Walk through a class: linked folders are followed, each once, hidden ones (editors keep copies there) are not."""
+    seen: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        if real not in seen:
+            seen.add(real)
+            yield from (Path(where, name) for name in names)
 
 
 def _survey(record: DatasetRecord, layout: str, by_part: dict[str, Images], notes: Notes) -> Survey:

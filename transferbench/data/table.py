@@ -1,6 +1,7 @@
 """A user's CSV: ``path,label[,split]``, one image a row; or ``path,labels[,split]`` with any number of labels."""
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,13 +110,15 @@ def _read(table: Path) -> tuple[list[_Row], bool]:
     for number, cells in enumerate(lines[1:], 2):
         if not any(cells):
             continue
-        fault = _fault(cells, head, seen, multiple=multiple)
+        # ./a.jpg is a.jpg: the same image must not be in two parts by two names.
+        file = os.path.normpath(table.parent / cells[0])
+        fault = _fault(cells, head, twice=file in seen, multiple=multiple)
         if fault:
             problems.append(f"line {number}: {fault}")
             continue
         labels = tuple(part.strip() for part in cells[1].split(SEPARATOR)) if multiple else (cells[1].strip(),)
         rows.append(_Row(number, cells[0], tuple(filter(None, labels)), cells[2].strip() if len(head) == 3 else ""))
-        seen.add(cells[0])
+        seen.add(file)
     if problems or not rows:
         listed = "\n".join(f"  {line}" for line in problems[:10])
         msg = (
@@ -127,10 +130,12 @@ def _read(table: Path) -> tuple[list[_Row], bool]:
     return rows, multiple
 
 
-def _fault(cells: list[str], head: tuple[str, ...], seen: set[str], *, multiple: bool) -> str:
+def _fault(cells: list[str], head: tuple[str, ...], *, twice: bool, multiple: bool) -> str:
     if len(cells) != len(head):
         return f"{len(cells)} cells instead of {len(head)}"
-    if cells[0] in seen:
+    if not cells[0]:
+        return "there is no path"
+    if twice:
         return f"{cells[0]} is listed twice; several labels go into one row under the head path,labels"
     if not multiple and not cells[1].strip():
         return f"{cells[0]} has no label"
