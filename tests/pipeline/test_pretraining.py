@@ -116,11 +116,11 @@ def test_finished_runs_with_other_settings_than_the_recipe_are_named(chain):
     shutil.copytree(run, document.parent)
     document.write_text(json.dumps(json.loads(document.read_text()) | {"recipe_name": "ilsvrc2012_e"}))
     with pytest.raises(WeightsError) as told:
-        choose(weights_choice("run:ilsvrc2012_e"), Home(home), net="E")
+        choose(weights_choice("run:ilsvrc2012_e@best"), Home(home), net="E")
     shutil.rmtree(document.parent)
     assert str(told.value).splitlines() == [
         "the pretraining ilsvrc2012_e is finished only with other settings than ilsvrc2012_e has.",
-        "  Take that one: --weights run:ilsvrc2012_e-01234567",
+        "  Take that one: --weights run:ilsvrc2012_e-01234567@best",
         "  Or train it as the recipe says: tb pretrain --recipe ilsvrc2012_e",
     ]
 

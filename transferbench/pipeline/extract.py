@@ -202,7 +202,7 @@ def _extract_part(
     provenance = {"device": engine.device, "engine": engine.name, "precision": engine.precision}
     for block in part.blocks:
         block.finish({**environment.describe(), **provenance})
-    progress.say(meter.summary(part))
+    progress.say(meter.summary(part, to_do))
     spent = worker.spent
     for line in in_words({b.spec.short_side_px: spent.at(b.spec.short_side_px) for b in part.blocks}, meter.seconds):
         progress.say(f"  {line}")

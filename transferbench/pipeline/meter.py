@@ -56,13 +56,15 @@ class Meter:
             f" at {self._n_scales} scales" if self._n_scales > 1 else ""
         )
 
-    def summary(self, part: Part) -> str:
-        """Say what this process has done.
+    def summary(self, part: Part, to_do: int) -> str:
+        """Say what this process has done, and whether others did the rest.
 
         Parameters
         ----------
         part : Part
             Complete.
+        to_do : int
+            Descriptors that were not there when this process began.
 
         Returns
         -------
@@ -71,7 +73,9 @@ class Meter:
         """
         n_bytes = sum(path.stat().st_size for block in part.blocks for path in block.folder.glob("rows-*.h5"))
         n_skipped = len({i for block in part.blocks for i in block.skipped()})
+        alone = self.n_done == to_do
+        done = f"{self.n_done:,} descriptors" if alone else f"{self.n_done:,} of {to_do:,} descriptors"
         return (
-            f"extracted {self.n_done:,} descriptors in {self.seconds:,.1f} s: {self.rate()}; "
+            f"extracted {done} in {self.seconds:,.1f} s{'' if alone else ', other processes the rest'}: {self.rate()}; "
             f"{len(part.blocks)} block(s) of {n_bytes / 1e6:,.1f} MB, {n_skipped} image(s) skipped"
         )

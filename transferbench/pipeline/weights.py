@@ -214,7 +214,7 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
         recipe = load(name, PretrainRecipe)
         found = [run for run in found if run.is_of(recipe)]
         if not found:
-            raise WeightsError(_no_run(name, stem, home))
+            raise WeightsError(_no_run(name, stem, home, BEST if best else ""))
     path = found[0].best_weights if best else found[0].weights
     if not path.is_file():
         msg = f"{found[0].folder.name} did not keep its best weights; the last are --weights run:{name}"
@@ -222,7 +222,7 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
     return ChosenWeights(header=read_header(path), path=path)
 
 
-def _no_run(name: str, stem: str, home: Home) -> str:
+def _no_run(name: str, stem: str, home: Home, which: str) -> str:
     """Say whether a recipe's pretraining is begun, and which runs of it with other settings could be meant."""
     others = runs_of(home, stem)
     started = any(home.runs.glob(f"{glob.escape(stem)}-????????"))
@@ -230,7 +230,7 @@ def _no_run(name: str, stem: str, home: Home) -> str:
     return "\n".join(
         [
             f"the pretraining {name} {f'is finished only with other settings than {name} has' if others else state}.",
-            *(f"  Take that one: --weights run:{run.folder.name}" for run in others[:_OTHER_RUNS]),
+            *(f"  Take that one: --weights run:{run.folder.name}{which}" for run in others[:_OTHER_RUNS]),
             *(["  All of them: tb runs list"] if len(others) > _OTHER_RUNS else []),
             f"  {'Or train it as the recipe says' if others else 'Run'}: tb pretrain --recipe {name}",
         ]
