@@ -111,14 +111,14 @@ def _read(table: Path) -> tuple[list[_Row], bool]:
         if not any(cells):
             continue
         # ./a.jpg is a.jpg: the same image must not be in two parts by two names.
-        file = os.path.normpath(table.parent / cells[0])
-        fault = _fault(cells, head, twice=file in seen, multiple=multiple)
+        place = os.path.normpath(table.parent / cells[0])
+        fault = _fault(cells, head, twice=place in seen, multiple=multiple)
         if fault:
             problems.append(f"line {number}: {fault}")
             continue
         labels = tuple(part.strip() for part in cells[1].split(SEPARATOR)) if multiple else (cells[1].strip(),)
         rows.append(_Row(number, cells[0], tuple(filter(None, labels)), cells[2].strip() if len(head) == 3 else ""))
-        seen.add(file)
+        seen.add(place)
     if problems or not rows:
         listed = "\n".join(f"  {line}" for line in problems[:10])
         msg = (
