@@ -1,5 +1,7 @@
 """Made-up results of the usual size: five datasets, twenty results, curves, confusions and pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.datasets import load_sample_images
 
@@ -75,6 +77,13 @@ def views(*, small=False):
         for name, dataset in chosen.items()
         for number, kind in enumerate(kinds)
     ]
+
+
+def swept(view, settings):
+    """The same result under the name that a sweep would give it."""
+    result = view.entry.result
+    named = result.model_copy(update={"recipe_name": result.recipe_name + settings})
+    return replace(view, entry=replace(view.entry, result=named))
 
 
 def small_scores():

@@ -44,6 +44,21 @@ def test_a_higher_value_is_higher_up():
     assert all(upper[1] < lower[1] for lower, upper in zip(one, other, strict=True))
 
 
+def test_no_two_of_many_lines_look_alike():
+    many = [Series(f"{n}", [(1, 1.0 * n), (2, 1.0 * n)]) for n in range(20)]
+    tree = drawn(line_chart(many, title="t", x=X, y=Y))
+    looks = []
+    for item in tree.iter("li"):
+        curve, mark = item[0]
+        looks.append((item[0].get("class"), curve.get("stroke-dasharray"), mark.get("d")))
+    assert len(set(looks)) == len(looks) == 20
+    assert len(set(looks[:6])) == len({dash for _, dash, _ in looks[:6]}) == len({mark for *_, mark in looks[:6]})
+    lines = [
+        (g.get("class"), g.find("path[@class='curve']").get("stroke-dasharray")) for g in tree.findall(".//g[path]")
+    ]
+    assert lines == [(colour, dash) for colour, dash, _ in looks]
+
+
 def test_it_is_told_in_words_and_named():
     tree = drawn(line_chart(CURVES, title="low shot", x=X, y=Y))
     svg = tree.find("svg")

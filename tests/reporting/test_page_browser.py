@@ -36,12 +36,16 @@ def files(tmp_path_factory, views):
     """The pages that there are, by name: all results, one of each kind of labels, and a run."""
     folder = tmp_path_factory.mktemp("pages")
     small = gallery.views(small=True)
+    swept = [
+        gallery.swept(view, f"~layer=fc6~aggregate=average~scales={n}56+{n}84+512") for n, view in enumerate(views[:4])
+    ]
     run = RunStory(name="run", state="finished", facts=[("epochs", "3")], steps={}, epochs=EPOCHS, recipe={"seed": 0})
     texts = {
         "all": results_page(views),
         "matrix": results_page(views[:1]),
         "small": results_page(small[:1]),
         "curves": results_page([views[8]]),
+        "swept": results_page(swept),
         "run": run_page(run),
     }
     for name, text in texts.items():
@@ -94,6 +98,26 @@ found.classes = [...document.querySelectorAll("#c1 tbody tr")].filter((r) => !r.
 found.fetched = performance.getEntriesByType("resource").map((e) => e.name).filter((name) => !name.startsWith("data:"));
 return found;
 """
+
+
+OVERLAPS = """
+const found = [];
+for (const charts of document.querySelectorAll(".charts")) {
+  const places = [...charts.children].map((each) => each.getBoundingClientRect());
+  for (const [n, a] of places.entries()) for (const b of places.slice(n + 1))
+    if (a.right > b.left + 1 && b.right > a.left + 1 && a.bottom > b.top + 1 && b.bottom > a.top + 1) found.push(charts.outerHTML.slice(0, 200));
+}
+return [found, document.documentElement.scrollWidth - document.documentElement.clientWidth];
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 360])
+def test_long_names_of_a_sweep_lie_over_nothing(opened, width):
+    page = opened("swept", width=width)
+    names = page.ask('return [...document.querySelectorAll("#all tbody a")].map((each) => each.textContent);')
+    assert len(names) == 4
+    assert names[0] == "caltech101_stack~layer=fc6~aggregate=average~scales=056+084+512"
+    assert page.ask(OVERLAPS) == [[], 0]
 
 
 def test_it_sorts_and_filters_and_fetches_nothing(opened, views):

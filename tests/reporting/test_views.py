@@ -55,6 +55,21 @@ def test_few_training_images_are_drawn_as_a_curve_with_its_spread(result):
     assert "Few training images" not in results_page([View(Reported("folder", result, None))])
 
 
+def test_a_curve_is_no_point_over_scales_and_its_classes_stand_beside_floors_of_the_same_count(result):
+    ours, floor = result.scores
+    scores = [
+        variant.model_copy(update={"train_per_class": n, "title": f"{variant.name}, {n} per class"})
+        for variant in (ours, floor)
+        for n in (1, 8)
+    ]
+    curve = result.model_copy(update={"recipe_name": "demo_lowshot", "scores": tuple(scores)})
+    text = results_page([View(Reported("a", result, None)), View(Reported("b", curve, None))])
+    assert "Scales and their aggregation" not in text
+    (table,) = re.findall(r'aria-label="Recall per class of demo_lowshot">(.*?)</thead>', text, re.S)
+    titles = re.findall(r'class="number">([^<]+)</th>', table)
+    assert titles == ["pretrained, 8 per class", "raw pixels, 8 per class"]
+
+
 def test_scales_and_their_aggregation_are_drawn_side_by_side():
     views = [view for view in gallery.views() if view.entry.result.dataset == "caltech101"]
     (figure,) = re.findall(

@@ -266,7 +266,7 @@ def _grid(across: _Scale, up: _Scale, x: Axis, y: Axis) -> Markup:
 
 def _line(series: Series, number: int, across: _Scale, up: _Scale) -> Markup:
     places = [(across(px), up(py)) for px, py in series.points]
-    dash = _DASHES[number % len(_DASHES)]
+    dash = _DASHES[_style(number)]
     curve = Markup('<path class="curve"{} d="M{}"/>').format(
         Markup(' stroke-dasharray="{}"').format(dash) if dash else "", "L".join(f"{px:g} {py:g}" for px, py in places)
     )
@@ -283,8 +283,13 @@ def _line(series: Series, number: int, across: _Scale, up: _Scale) -> Markup:
     return Markup('<g class="k{}">{}{}{}{}</g>').format(number % N_COLOURS, tip, spread, curve, filled)
 
 
+def _style(number: int) -> int:
+    """Of dashes and forms: another one each time the colours begin anew, so that no two lines look alike."""
+    return (number + number // N_COLOURS) % len(_FORMS)
+
+
 def _mark(number: int, x: float, y: float, r: float = 4) -> str:
-    match _FORMS[number % len(_FORMS)]:
+    match _FORMS[_style(number)]:
         case "circle":
             return f"M{x - r:g} {y:g}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0z"
         case "square":
@@ -308,7 +313,7 @@ def _legend(series: Sequence[Series]) -> Markup:
     )
     items = []
     for number, one in enumerate(series):
-        dash = _DASHES[number % len(_DASHES)]
+        dash = _DASHES[_style(number)]
         dashes = Markup(' stroke-dasharray="{}"').format(dash) if dash else ""
         items.append(item.format(number % N_COLOURS, dashes, _mark(number, 17, 6), one.name))
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))

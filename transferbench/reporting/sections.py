@@ -58,10 +58,14 @@ class Section:
 
     @property
     def ablation(self) -> Markup:
-        """Scores over scales: a point for a single scale, a line from the first to the last for several."""
+        """Scores over scales: a point for a single scale, a line from the first to the last for several.
+
+        Low-shot curves have a chart of their own; their ends would stand on the line of the whole protocol.
+        """
         groups: dict[str, list[Shown]] = {}
         for shown in self.results:
-            groups.setdefault(shown.nets, []).append(shown)
+            if shown.scores.train_per_class is None:
+                groups.setdefault(shown.nets, []).append(shown)
         series: list[Series] = []
         for nets, group in groups.items():
             singles = {s.result.recipe["features"]["scales"][0]: s for s in group if s.aggregate == SINGLE_SCALE}

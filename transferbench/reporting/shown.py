@@ -134,7 +134,8 @@ class Shown:
     @property
     def compared(self) -> list[VariantScore]:
         """The own features and the floors, without smaller training parts."""
-        others = [v for v in self.result.scores if v.name != self.scores.name]
+        count = self.scores.train_per_class
+        others = [v for v in self.result.scores if v.name != self.scores.name and v.train_per_class == count]
         return [self.scores, *others]
 
     @property
