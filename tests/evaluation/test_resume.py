@@ -110,7 +110,13 @@ def test_wherever_it_is_stopped_it_ends_with_the_same_bits(problem, way, loss, m
     def run(pieces):
         return outcome(evaluate(features, labels, splits, solver, CS, lambda: None, pieces=pieces))
 
-    unbroken = run(None)
+    def coefficients(pieces, split):
+        """Return what has been found for every C of a split, also for those that are not chosen."""
+        return {name: array.tobytes() for name, array in pieces.kept["begun", split].path.items()}
+
+    whole = Memory()
+    unbroken = run(whole)
+    assert run(None) == unbroken
     assert len({validation for _, values, *_ in unbroken for validation in values.values()}) > 3
     per_split = len(CS) + 1
     for lifetime in range(1, 2 * per_split + 1, 1 if (way, loss) == ("gram", "squared_hinge") else 3):
@@ -119,6 +125,8 @@ def test_wherever_it_is_stopped_it_ends_with_the_same_bits(problem, way, loss, m
             run(stopped)
         resumed = Memory(stopped.kept)
         assert run(resumed) == unbroken, lifetime
+        for number in range(2):
+            assert coefficients(resumed, number) == coefficients(whole, number), (lifetime, number)
         split, step = divmod(lifetime, per_split)
         assert resumed.read == [("done", number) for number in range(split)] + [("begun", split)] * (step > 0)
 

@@ -269,3 +269,75 @@ def test_steps_of_all_classes_go_on_from_where_a_class_was_given_up(certified):
     )
     assert (descent.gaps <= 1e-4).all()
     assert (mine <= lowest * (1 + 1.01e-4)).all()
+
+
+WEIGHTS = np.array([[1.0, 2.0], [0.5, 1.0], [1.0, 1.0], [3.0, 0.2]])
+"""So different that the constants of one class, or of one side, taken for those of another show."""
+
+
+def true_gaps(descent, gram, signs, constants):
+    """Work out the gaps of coefficients from nothing but the two objectives and the gradient."""
+    b = descent.coefficients
+    f = b @ gram
+    primal, dual = objectives(f, b, signs, constants)
+    feasible = ((signs * b > 0) | (b == 0)).all(axis=1)
+    gaps = np.where(feasible, (primal - dual) / primal, np.inf)
+    if constants.squared:
+        loss = np.take_along_axis(constants.loss, (signs > 0).astype(int), axis=1)
+        residual = 2 * loss * signs * np.maximum(0, 1 - signs * f) - b
+        by_gradient = 0.5 * np.einsum("kn,kn->k", residual @ gram, residual) / primal
+        gaps = np.where(gaps <= descent.tolerance, gaps, np.minimum(gaps, by_gradient))
+    return gaps
+
+
+@pytest.mark.parametrize("max_rounds", [100, 1])
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+def test_scores_and_gaps_are_those_of_the_coefficients(loss, alone, max_rounds):
+    """Of each class by its own constants, whichever way it went, in float32, and where it was stopped early as well."""
+    _, signs, gram = problem(dtype=np.float32)
+    signs[2, 30:90] = 0
+    operator = GramOperator(gram)
+    operator.widest = operator.direct_up_to = operator.direct_up_to_if_slow = 400 if alone else 0
+    tolerance = 1e-5 if loss == "squared_hinge" or alone else 1e-4
+    descent = Descent(operator, signs, loss, WEIGHTS, tolerance=tolerance, max_rounds=max_rounds)
+    exact = gram.astype(np.float64)
+    for C in (0.1, 3.0, 0.02):
+        descent.solve(C)
+        constants = Costs.of(loss, C, WEIGHTS)
+        assert (descent.gaps <= tolerance).all() or max_rounds == 1
+        known = np.isfinite(descent.gaps)  # without a certificate, scores are summed in float32
+        np.testing.assert_allclose(descent.scores[known], (descent.coefficients @ exact)[known], atol=1e-9)
+        expected = true_gaps(descent, exact, signs, constants)
+        np.testing.assert_allclose(descent.gaps[known], expected[known], rtol=1e-3, atol=1e-3 * tolerance)
+        upper = np.where(signs > 0, constants.upper[:, 1:], constants.upper[:, :1])
+        assert (np.abs(descent.coefficients) <= upper * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("C", [0.05, 1.0])
+def test_a_certificate_is_the_lower_of_two_gaps_whatever_the_signs_of_coefficients(C):
+    _, signs, gram = problem()
+    descent = Descent(GramOperator(gram), signs, "squared_hinge", WEIGHTS, tolerance=1e-12)
+    descent.coefficients = np.abs(np.random.default_rng(2).standard_normal(signs.shape)) * 0.02 * signs
+    descent.coefficients[:2] *= -1
+    descent.certify(GramOperator(gram), C)
+    np.testing.assert_allclose(descent.scores, descent.coefficients @ gram, atol=1e-9)
+    expected = true_gaps(descent, gram, signs, Costs.of("squared_hinge", C, WEIGHTS))
+    assert (expected > 1e-3).all()
+    np.testing.assert_allclose(descent.gaps, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_start_forgets_what_was_solved_before(wide):
+    _, signs, gram = problem()
+    first, second = GramOperator(gram), GramOperator(gram)
+    if wide:
+        first.direct_up_to = first.direct_up_to_if_slow = 0
+    descent = Descent(first, signs, "squared_hinge", tolerance=1e-9)
+    descent.solve(3.0)
+    descent.start_from(np.where(np.arange(400) % 3, 0.01 * signs, 0.0))
+    descent.solve(0.1)
+    other = Descent(second, signs, "squared_hinge", tolerance=1e-9)
+    other.solve(0.1)
+    np.testing.assert_allclose(descent.scores, descent.coefficients @ gram, atol=1e-8)
+    np.testing.assert_allclose(descent.scores, other.scores, atol=1e-3)

@@ -128,6 +128,12 @@ def test_stopping_early_leaves_a_gap_that_is_told():
     assert (descent.gaps > 1e-12).any()
     with pytest.warns(ConvergenceWarning, match="stopped before their optimum at C=10000"):
         warn_of_gaps(descent.gaps, descent.tolerance, "C=10000")
+    with pytest.warns(
+        ConvergenceWarning, match=r"^2 of 4 SVMs .* class b, has a relative duality gap of 2.0e-03; 1.0e-06"
+    ):
+        warn_of_gaps(np.array([1e-3, 2e-3, 1e-6, 0.0]), 1e-6, "C=1", "abcd")
+    with pytest.warns(ConvergenceWarning, match=r"^1 of 2 SVMs .* class number 1, has a relative duality gap of nan"):
+        warn_of_gaps(np.array([0.0, np.nan]), 1e-6, "C=1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_gaps(np.zeros(4), 1e-12, "C=1")
