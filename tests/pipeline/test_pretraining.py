@@ -125,6 +125,17 @@ def test_finished_runs_with_other_settings_than_the_recipe_are_named(chain):
     ]
 
 
+@pytest.mark.parametrize("asked", ["other-01234567", "other-01234567@best", "{runs}/other-01234567"])
+def test_a_run_that_is_named_by_its_folder_is_not_looked_for_among_recipes(tmp_path, asked):
+    home = Home(tmp_path)
+    asked = weights_choice("run:" + asked.format(runs=home.runs))
+    with pytest.raises(WeightsError, match=rf"the run other-01234567 is not there.\n  All runs: .* in {home.runs}"):
+        choose(asked, home, net="E")
+    (home.runs / "other-01234567").mkdir(parents=True)
+    with pytest.raises(WeightsError, match="the run other-01234567 is not finished: go on with it by its tb pretrain"):
+        choose(asked, home, net="E")
+
+
 @pytest.mark.parametrize(
     ("ema", "kept_as", "prefix"), [((), "net", "net."), (("--ema", 0.9), "average", "module.net.")]
 )

@@ -211,6 +211,12 @@ def _of_run(name: str, home: Home) -> ChosenWeights:
     stem = Path(name).stem if "/" in name or name.endswith((".yaml", ".yml")) else name
     found = runs_of(home, stem)
     if [run.folder.name for run in found] != [stem]:  # a recipe: only runs of what it says now count
+        if RunWeights(kind="run", recipe=Path(name).name).trained_by is None:
+            state = (
+                "is not finished: go on with it by its tb pretrain" if (home.runs / stem).is_dir() else "is not there"
+            )
+            msg = f"the run {stem} {state}.\n  All runs: tb runs list, in {home.runs}"
+            raise WeightsError(msg)
         recipe = load(name, PretrainRecipe)
         found = [run for run in found if run.is_of(recipe)]
         if not found:
