@@ -271,7 +271,7 @@ def test_skipped_images_are_counted_and_named(faithful):
     few = found(faithful.model_copy(update={"skipped": skipped[:3]}))["skipped images", MOVES]
     assert few == "3 images could not be decoded and were left out (img0, img1, img2)"
     one = found(faithful.model_copy(update={"skipped": skipped[:1]}))["skipped images", MOVES]
-    assert one == "1 image could not be decoded and were left out (img0)"
+    assert one == "1 image could not be decoded and was left out (img0)"
 
 
 def test_every_rule_has_a_case():

@@ -7,6 +7,7 @@ from transferbench.data import open_dataset
 from transferbench.data.dataset import SurveyedDataset
 from transferbench.data.layouts import VocActionLayout, VocLayout
 from transferbench.data.protocols import ServerTest
+from transferbench.data.survey import some
 from transferbench.errors import DatasetError, ResultError
 from transferbench.files import sha256_file
 from transferbench.home import Home
@@ -133,6 +134,13 @@ def submit(name: str, recipe: str | None, home: Home, data: DataOptions = WHOLE,
     found = next((scores for scores in kept if scores.split == OFFICIAL), None)
     if found is None:
         msg = f"{folder}: has no scores of test images: they were not there when it was evaluated.\n{again}"
+        raise ResultError(msg)
+    skipped = sorted({one.id for one in result.skipped} & set(entry.ids))
+    if skipped:
+        msg = (
+            f"{folder}: has no scores of {some(skipped, 'test entry', 'test entries')}: left out when evaluated, since "
+            f"the image could not be decoded, and the server wants all.\n  Get those images again.\n{again}"
+        )
         raise ResultError(msg)
     if found.ids != entry.ids:
         differing = len(set(found.ids) ^ set(entry.ids))

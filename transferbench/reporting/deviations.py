@@ -227,10 +227,11 @@ def _skipped(result: Result, _row: PublishedRow) -> Found:
     skipped = [one.id for one in result.skipped]
     if skipped:
         more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
+        several = len(skipped) > 1
+        images = f"{len(skipped)} image{'s' * several} could not be decoded and {'were' if several else 'was'}"
         yield (
             "can move the number",
-            f"{len(skipped)} image{'s' * (len(skipped) > 1)} could not be decoded and were left out "
-            f"({', '.join(skipped[:_SHOWN])}{more})",
+            f"{images} left out ({', '.join(skipped[:_SHOWN])}{more})",
         )
 
 
