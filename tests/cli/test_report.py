@@ -38,6 +38,22 @@ def test_without_a_name_the_newest_result_of_every_recipe_stands_beside_the_pape
     assert 'class="examples"' in page.read_text()
 
 
+def test_results_that_lie_where_nothing_can_be_written_are_told_all_the_same(stored, tmp_path):
+    told, page = stored("report", "--no-images"), stored.home / "results" / "report.html"
+    html = page.read_text()
+    page.unlink()
+    page.mkdir()  # nobody can write a file of this name, root included
+    done = stored("report", "--no-images")
+    assert (done.code, done.out) == (0, told.out)
+    assert "note: no page is written beside the results: cannot write" in done.err
+    assert "page:" not in done.err
+    assert stored("report", "--no-images", "--format", "html").out.strip() == html.strip()
+    (tmp_path / "file").touch()
+    assert (
+        stored("report", "--no-images", "--output", tmp_path / "file" / "table.txt").code == 1
+    )  # what was asked for by its name is an error
+
+
 def test_no_images_are_looked_for_when_none_are_wanted(stored):
     assert "no pictures" not in stored("report", "--no-images").err
 

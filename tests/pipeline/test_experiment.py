@@ -185,7 +185,7 @@ def test_a_block_is_the_same_whoever_wrote_its_shards(experiment, copy):
     (block.folder / "manifest.json").unlink()
     (block.folder / "rows-00002.h5").unlink()
     done = copy("extract", "--recipe", "digits_stack")
-    assert "(2135 of 2391 descriptors are there)" in done.err
+    assert "(2,135 of 2,391 descriptors are there)" in done.err
     assert {path.name: path.read_bytes() for path in block.folder.glob("*.h5")} == before
 
 

@@ -48,7 +48,8 @@ def report(
 
     RESULT is the folder of a result, or the name of a recipe, whose newest result is meant. Without it the newest
     result of every recipe is shown. A page to look through them all is written as well: report.html, in the folder of
-    a single result, or in the folder of all results. It is one file that loads nothing from anywhere.
+    a single result, or in the folder of all results. It is one file that loads nothing from anywhere. Where that folder
+    cannot be written, `--format html --output FILE` puts the page elsewhere.
 
     \b
     Example:
@@ -64,7 +65,7 @@ def report(
     if as_json or form == "json":
         text = _json([_plain(done) for done in found.reports])
     elif form == "html":
-        text = found.page.read_text(encoding="utf-8")
+        text = found.html
     else:
         text = found.told(form, per_class=per_class)
     if output is None and form == "text" and not as_json:
@@ -103,7 +104,8 @@ def _json(reports: list[dict[str, Any]]) -> str:
     return json.dumps(reports[0] if len(reports) == 1 else reports, indent=1, allow_nan=False)
 
 
-def _say_where(page: Path, notes: tuple[str, ...]) -> None:
+def _say_where(page: Path | None, notes: tuple[str, ...]) -> None:
     for note in notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(f"page: {page}", err=True)
+    if page is not None:
+        click.echo(f"page: {page}", err=True)

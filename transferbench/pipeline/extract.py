@@ -189,7 +189,7 @@ def _extract_part(
 ) -> Spent:
     total = len(part.blocks) * len(part.blocks[0].ids)
     to_do = sum(len(block.rows(index)) for block in part.blocks for index in block.missing_shards())
-    resumed = f" ({total - to_do} of {total} descriptors are there)" if to_do < total else ""
+    resumed = f" ({total - to_do:,} of {total:,} descriptors are there)" if to_do < total else ""
     progress.say(f"extracting {part.title}: {len(part.blocks[0].ids)} images {described(engine)}{resumed}")
     if to_do >= WORTH_AN_ESTIMATE:
         (outline,) = outlines([part], dataset)

@@ -275,7 +275,8 @@ def _home_told(home: Home) -> Iterator[Finding]:
             with writer_lock(Path(folder), "doctor"):
                 pass
     except (OSError, TransferbenchError) as problem:
-        what = f"the work folder {where} cannot be used: {problem}"
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        what = f"the work folder {where} cannot be used: {reason}"
         yield Finding(severity="wrong", what=what, todo="give another folder by --home or TB_HOME")
         return
     if (free := free_disk(home.root)) < LITTLE_DISK:

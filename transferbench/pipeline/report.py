@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transferbench.data.published import published_row
+from transferbench.errors import StorageError
+from transferbench.files import publish
 from transferbench.home import Home
 from transferbench.pipeline.datasets import WHOLE, DataOptions
 from transferbench.pipeline.page import views
@@ -13,7 +15,7 @@ from transferbench.reporting.forms import OVERVIEWS
 from transferbench.reporting.overview import Reported
 from transferbench.reporting.report import markdown_report, per_class_text, text_report, write_markdown
 from transferbench.reporting.result import Result, find_result, list_results, load_result, readable
-from transferbench.reporting.results_page import write_page
+from transferbench.reporting.results_page import results_page
 
 PAGE_FILE = "report.html"
 
@@ -30,8 +32,8 @@ class Report:
         With the row that the recipe claims.
     folder : Path
         Where it is stored.
-    page : Path
-        The self-contained HTML page.
+    page : Path or None
+        The self-contained HTML page; None where it cannot be written.
     text : str
         For a terminal.
     notes : tuple of str
@@ -41,7 +43,7 @@ class Report:
     result: Result
     comparison: Comparison | None
     folder: Path
-    page: Path
+    page: Path | None
     text: str
     notes: tuple[str, ...] = ()
 
@@ -54,14 +56,17 @@ class Reports:
     ----------
     reports : tuple of Report
         In the order asked for.
-    page : Path
-        Over all.
+    page : Path or None
+        Over all; None where it cannot be written.
+    html : str
+        What stands in it.
     notes : tuple of str
         What the page lacks, and why.
     """
 
     reports: tuple[Report, ...]
-    page: Path
+    page: Path | None
+    html: str
     notes: tuple[str, ...]
 
     def told(self, form: str, *, per_class: bool = False) -> str:
@@ -103,7 +108,7 @@ def report(home: Home, name: str | Path | None, data: DataOptions = WHOLE) -> Re
     Returns
     -------
     Report
-        ``report.md`` and ``report.html`` stand beside ``result.json``.
+        ``report.md`` and ``report.html`` stand beside ``result.json``, where that folder can be written.
 
     Raises
     ------
@@ -152,13 +157,18 @@ def _reports(home: Home, folders: Sequence[Path], data: DataOptions, *, images: 
         result = load_result(folder)
         entries.append(Reported(folder, result, _compare(result)))
     shown, notes = views(entries, home, data, images=images)
-    page = write_page((folders[0] if len(folders) == 1 else home.results) / PAGE_FILE, shown)
-    for entry in entries:
-        write_markdown(entry.folder, entry.result, entry.comparison)
+    html, page = results_page(shown), (folders[0] if len(folders) == 1 else home.results) / PAGE_FILE
+    written: Path | None = page
+    try:  # results may lie where others can only read them, or the disk be full: their numbers are told all the same
+        publish(page, html.encode())
+        for entry in entries:
+            write_markdown(entry.folder, entry.result, entry.comparison)
+    except StorageError as problem:
+        written, notes = None, (*notes, f"no page is written beside the results: {problem}")
     told = tuple(
-        Report(e.result, e.comparison, e.folder, page, text_report(e.result, e.comparison), notes) for e in entries
+        Report(e.result, e.comparison, e.folder, written, text_report(e.result, e.comparison), notes) for e in entries
     )
-    return Reports(told, page, notes)
+    return Reports(told, written, html, notes)
 
 
 def _compare(result: Result) -> Comparison | None:

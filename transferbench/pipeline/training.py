@@ -87,9 +87,10 @@ def train_link(
     execution = execution_of(run, how, device)
     options = training_options(recipe)
     training_ids, held_out_ids = source.training_and_held_out()
+    epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
     progress.say(
-        f"pretraining {net.spec} on {len(training_ids):,} images of {recipe.dataset} for {recipe.epochs} epochs on "
-        f"{device}" + (f", {processes.world} processes" if processes.world > 1 else "")
+        f"pretraining {net.spec} on {len(training_ids):,} images of {recipe.dataset} for {epochs} on {device}"
+        + (f", {processes.world} processes" if processes.world > 1 else "")
     )
     if started:
         progress.say(f"starting from {started['run']}: {', '.join(started['layers'])}")

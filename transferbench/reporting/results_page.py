@@ -1,12 +1,10 @@
 """The HTML page over results, readable without scripts."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from transferbench.files import publish
 from transferbench.reporting.charts import CHART_CSS, COLOURS_CSS
 from transferbench.reporting.overview import NO_CLAIM
 from transferbench.reporting.page import render_page
@@ -15,30 +13,6 @@ from transferbench.reporting.sections import sections
 from transferbench.reporting.shown import Shown
 from transferbench.reporting.tables import percent
 from transferbench.reporting.views import View
-
-
-def write_page(path: Path, views: Sequence[View]) -> Path:
-    """Write the page over results.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    views : sequence of View
-        In order.
-
-    Returns
-    -------
-    Path
-        The same.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
-    publish(path, results_page(views).encode())
-    return path
 
 
 def results_page(views: Sequence[View]) -> str:
