@@ -81,7 +81,7 @@ def test_the_same_command_again_does_nothing_and_a_missing_link_alone_is_done_ag
     done = tb(*command, "--home", home)
     assert done.exit_code == 0
     assert "_e_384 (done) -> " in done.output
-    assert done.output.count("for 1 epochs on cpu") == 1
+    assert done.output.count("for 1 epoch on cpu") == 1
     assert {path: path.read_bytes() for path in before} == before
 
 
