@@ -106,6 +106,20 @@ def test_what_differs_is_told_before_which_number_is_higher(call):
     assert "+0.00 points" in same
 
 
+def test_floors_and_claims_are_no_difference_and_blocks_are_told_by_what_they_are_of(call, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(call.folder / "home", home)
+    fewer = tmp_path / "fewer.yaml"
+    text = RECIPE.replace("HOW", "stack").replace("[32, 48]", "[48]")
+    fewer.write_text(text.replace("claims:", "floors: [{kind: shuffled_labels, seed: 0}]\nclaims:"))
+    assert call("evaluate", "--recipe", fewer, "--home", home).exit_code == 0
+    done = call("results", "compare", "stack", "fewer", "--json", "--home", home)
+    found = {d["input"]: (d["first"], d["this"]) for d in json.loads(done.stdout)["others"][0]["differences"]}
+    assert set(found) == {"recipe.features.scales", "block A 32 px image"}
+    assert found["recipe.features.scales"] == ("[32, 48]", "[48]")
+    assert found["block A 32 px image"][1] == "none"
+
+
 def test_the_end_of_a_low_shot_curve_is_the_whole_protocol(call, tmp_path):
     """Ten images of every digit are all there are, so the curve's number is that of the recipe without a curve."""
     home = tmp_path / "home"

@@ -1,6 +1,7 @@
 """`tb results`: the store of results, and how two of them differ."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from transferbench.reporting.result import (
     readable,
 )
 from transferbench.reporting.test_scores import load_test_scores
+
+_BESIDE = ("claims", "floors")
+"""Keys of a recipe that its own scores do not depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ def hold_against(first: Stored, others: Sequence[Stored]) -> list[Compared]:
 
 
 def differences(first: Result, second: Result) -> Iterator[tuple[str, str, str]]:
-    """List what went into two results differently.
+    """List what went into the scores of two results differently: not their floors, nor the numbers they claim.
 
     Parameters
     ----------
@@ -290,13 +294,26 @@ def _tests(one: Stored) -> Tests:
 
 
 def _inputs(result: Result) -> dict[str, Any]:
-    plain: dict[str, Any] = dict(_flat(result.recipe))
+    plain: dict[str, Any] = dict(_flat({key: v for key, v in result.recipe.items() if key not in _BESIDE}))
     plain |= {"metric": result.metric, "solver": result.solver, "limit": result.limit, "device": result.device}
     plain |= {f"weights {n}": weights["sha256"][:16] for n, weights in enumerate(result.weights, 1)}
-    plain |= {f"block {n}": block.key[:16] for n, block in enumerate(result.blocks, 1)}
+    plain |= dict(_blocks(result))
     plain |= {f"split {split.name}": split.sha256[:16] for split in own(result).splits}
     plain |= {f"version of {name}": version for name, version in result.environment.items()}
     return plain | {"images left out": len(result.skipped)}
+
+
+def _blocks(result: Result) -> Iterator[tuple[str, str]]:
+    """Name the descriptors of the recipe's own nets by what they are of, not by where they stand in a row."""
+    own_weights = [weights["sha256"] for weights in result.weights]
+    seen: Counter[str] = Counter()
+    for block in result.blocks:
+        spec = block.spec
+        if own_weights and spec.get("weights_sha256") not in own_weights:
+            continue  # a floor's
+        name = f"block {spec['net']['name']} {spec['short_side_px']} px {spec.get('region', 'image')}"
+        seen[name] += 1
+        yield name + (f" ({seen[name]})" if seen[name] > 1 else ""), block.key[:16]
 
 
 def _flat(value: Any, place: str = "recipe") -> Iterator[tuple[str, str]]:
@@ -306,5 +323,5 @@ def _flat(value: Any, place: str = "recipe") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for number, item in enumerate(value, 1):
             yield from _flat(item, f"{place}[{number}]")
-    else:
+    elif value is not None:  # what a recipe leaves out is "none" in the table, as what it does not know
         yield place, str(value)
