@@ -1,7 +1,9 @@
 """Chains of pretrainings, in miniature: slim nets on a tiny tree in the layout of ILSVRC."""
 
 import json
+import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,11 +16,12 @@ from transferbench.errors import DocumentError, TrainingError, UnknownNameError,
 from transferbench.home import Home
 from transferbench.nets.modules import VGG, initialise
 from transferbench.nets.start import copy_layers
-from transferbench.nets.weights import load_weights, random_weights
+from transferbench.nets.weights import load_weights, random_weights, save_weights
 from transferbench.pipeline.chain import PAPER, Changes, chain_of, recipe_for
 from transferbench.pipeline.check import check_files
 from transferbench.pipeline.runs import Run
 from transferbench.pipeline.weights import choose, weights_choice
+from transferbench.pipeline.weights_store import describe
 from transferbench.recipe.files import load, shipped
 from transferbench.recipe.pretrain import PretrainRecipe
 from transferbench.training.checkpoint import save_checkpoint
@@ -123,6 +126,29 @@ def test_finished_runs_with_other_settings_than_the_recipe_are_named(chain):
         "  Take that one: --weights run:ilsvrc2012_e-01234567@best",
         "  Or train it as the recipe says: tb pretrain --recipe ilsvrc2012_e",
     ]
+
+
+def test_weights_of_a_trial_are_taken_only_by_name(chain, tmp_path):
+    """Newest of all, and of few images: what is measured without naming weights must not be measured with them."""
+    home = Home(tmp_path)
+    (folder,) = chain[0].glob("runs/*_e-????????")
+    for name in ("whole-01234567", "whole-trial-01234567"):
+        shutil.copytree(folder, home.runs / name)
+    trial = home.runs / "whole-trial-01234567"
+    weights = load_weights(trial / "weights.safetensors")
+    origin = weights.header.origin | {"limit": 3}
+    save_weights(trial / "weights.safetensors", replace(weights, header=replace(weights.header, origin=origin)))
+    os.utime(trial / "run.json", (2e9, 2e9))
+    whole = home.runs / "whole-01234567"
+    assert choose(weights_choice("default"), home, net="E").path == whole / "weights.safetensors"
+    shutil.rmtree(whole)
+    with pytest.raises(WeightsError) as told:
+        choose(weights_choice("default"), home, net="E")
+    first, second, *_ = str(told.value).splitlines()
+    assert first == f"there are no weights of net E in {home.root} that are taken without being named."
+    assert second.endswith("is a trial on a few images (--limit). Take it by name: --weights run:whole-trial-01234567")
+    chosen = choose(weights_choice("run:whole-trial-01234567"), home, net="E")
+    assert "TRIAL with up to 3 images of every class" in describe(chosen.header)
 
 
 @pytest.mark.parametrize("asked", ["other-01234567", "other-01234567@best", "{runs}/other-01234567"])

@@ -203,6 +203,10 @@ def test_of_as_many_splits_only_their_draw_is_open(faithful):
     ("origin", "text"),
     [
         ({"kind": "run"}, "net D: weights of an own pretraining, not the authors'"),
+        (
+            {"kind": "run", "limit": 3},
+            "net D: weights of an own pretraining, a TRIAL with up to 3 images of every class, not the authors'",
+        ),
         ({"kind": "random", "seed": 0}, "net D: random weights, not the authors'"),
         ({"kind": "import"}, "net D: weights that are not known to be the authors'"),
     ],

@@ -57,6 +57,11 @@ class WeightsHeader:
     positions: str = ""
     fingerprint: str = ""
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether they were trained on a few images (``--limit``)."""
+        return self.origin.get("limit") is not None
+
     def to_json(self) -> str:
         """Serialise the header.
 

@@ -254,7 +254,7 @@ def _default(net: str, width: float | None, crop: int | None, home: Home) -> Cho
         return chosen
     for path in finished_weights(home):
         header = read_header(path)
-        if _fits(header.net, net, width, crop):
+        if _fits(header.net, net, width, crop) and not header.is_trial:
             return ChosenWeights(header=header, path=path)
     raise WeightsError(_ways_to_get_some(net, width, crop, home))
 
@@ -272,9 +272,12 @@ def _ways_to_get_some(net: str, width: float | None, crop: int | None, home: Hom
     paper_sized = {width, crop} <= {None, 1.0, 224}
     # What is recognised by its hash would have been taken.
     nameless = [name for name, path in stored(home).items() if _fits(read_header(path).net, net, width, crop)]
+    runs = [(path.parent.name, read_header(path)) for path in finished_weights(home)]
+    trials = [name for name, header in runs if _fits(header.net, net, width, crop) and header.is_trial]
     lines = [
         f"there are no weights of {_wanted(net, width, crop)} in {home.root}"
-        + (" that are taken without being named." if nameless else "."),
+        + (" that are taken without being named." if nameless or trials else "."),
+        *(f"  {name} is a trial on a few images (--limit). Take it by name: --weights run:{name}" for name in trials),
         *(
             f"  {name} is here, but not one of the published files. Take it by name: --weights {name}; "
             f"tb sweep RECIPE --set weights={name}; in a recipe weights: {{kind: named, name: {name}}}"

@@ -139,7 +139,8 @@ def describe(header: WeightsHeader) -> str:
     from transferbench.nets.known import RETRAINED
 
     warning = "; the paper's figures are no target for them" if header.label == RETRAINED else ""
-    return f"{header.net}, {header.label or 'own training'}, {header.sha256[:8]}{warning}"
+    few = f", a TRIAL with up to {header.origin['limit']} images of every class" if header.is_trial else ""
+    return f"{header.net}, {header.label or 'own training'}{few}, {header.sha256[:8]}{warning}"
 
 
 def verify(path: Path) -> str | None:

@@ -272,7 +272,9 @@ RULES: dict[str, Rule] = {
 def _whose(origin: dict[str, Any], label: str) -> str:
     match origin.get("kind"):
         case "run":
-            return "weights of an own pretraining, not the authors'"
+            few = origin.get("limit")
+            trial = "" if few is None else f", a TRIAL with up to {few} images of every class"
+            return f"weights of an own pretraining{trial}, not the authors'"
         case "random":
             return "random weights, not the authors'"
         case _ if origin.get("original") is False:
