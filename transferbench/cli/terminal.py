@@ -15,8 +15,6 @@ LINE_EVERY_S = 60.0
 """How often a line says how far long work is, where there is no terminal."""
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-
     from transferbench.progress import Progress, Task
 
 
@@ -58,7 +56,11 @@ def progress() -> "Progress":
         from transferbench.progress import Silent
 
         return Silent()
-    return _Bars() if sys.stderr.isatty() else _Lines()
+    if sys.stderr.isatty():
+        from transferbench.cli.bars import Bars
+
+        return Bars()
+    return _Lines()
 
 
 class _Lines:
@@ -98,58 +100,3 @@ class _LineTask:
         left_s = (self._total - self._done) * (now - self._start) / (self._done - self._before)
         noted, minutes = f", {note}" if note else "", max(1, round(left_s / 60))
         self._say(f"{self._description}: {self._done:,} of {self._total:,}{noted}, about {minutes:,} min left")
-
-
-class _Bars:
-    """A terminal: a bar with count, note and time left; it goes when the work is done, the lines stay."""
-
-    def __init__(self) -> None:
-        self._bars: Bars | None = None
-
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        if self._bars is not None:
-            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            click.echo(line, err=True)
-
-    @contextmanager
-    def task(self, description: str, total: int, *, done: int = 0) -> "Iterator[Task]":
-        """Show a bar while the work goes on."""
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            self._bars = bars
-            number = bars.add_task(description, total=total, completed=done, note="")
-            try:
-                yield _BarTask(bars, number)
-            finally:
-                self._bars = None
-
-
-class _BarTask:
-    def __init__(self, bars: "Bars", number: Any) -> None:
-        self._bars, self._number = bars, number
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """Move the bar."""
-        self._bars.update(self._number, advance=n)
-        if note:
-            self._bars.update(self._number, note=note)
