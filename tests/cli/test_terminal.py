@@ -52,7 +52,7 @@ def test_a_line_of_progress_loses_the_least_that_it_can():
     assert (brief.description, brief.bar, brief.rest) == ("pretraining", 0, "3/9 loss 2 left 0:00:02")
     assert (
         layout(80, LONG, "3/9", "", "", "0:00:02").description
-        == "extracting net A at width 0.125, crop 64, weights 3985e6f3…"
+        == "extracting net A at width 0.125, crop 64, weights 3985e6f3, at…"
     )
 
 
