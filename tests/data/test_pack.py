@@ -240,8 +240,9 @@ def test_a_trial_takes_the_same_images_from_a_pack_as_from_its_folder(made, ilsv
 def test_a_damaged_image_stops_the_packing_and_is_named(made, ilsvrc):
     victim = ilsvrc.folder / "train" / "n03000000" / "n03000000_4.JPEG"
     victim.write_bytes(victim.read_bytes()[:-40])
-    with pytest.raises(DatasetError, match="n03000000_4.JPEG: is damaged"):
+    with pytest.raises(DatasetError, match="n03000000_4.JPEG: is damaged") as told:
         made(short_side=40)
+    assert str(told.value).endswith(f"All such files: tb datasets check ilsvrc2012 --data-dir {ilsvrc.folder} --deep")
 
 
 def test_a_pack_that_does_not_fit_is_refused_before_it_is_begun(made, monkeypatch, tmp_path):

@@ -128,6 +128,18 @@ def test_finished_runs_with_other_settings_than_the_recipe_are_named(chain):
     ]
 
 
+def test_a_damaged_training_image_is_told_with_its_remedy(tmp_path):
+    tree = write_tree(tmp_path / "tree")
+    victim = tree / "train" / "n01443537" / "n01443537_3.JPEG"
+    victim.write_bytes(victim.read_bytes()[:-60])
+    name = f"imagefolder:{tree}"
+    done = tb("pretrain", "--net", "A", "--dataset", name, *SLIM, "--home", tmp_path / "home")
+    assert done.exit_code == 1
+    assert f"Error: {victim}: is damaged" in done.stderr
+    remedy = "Get the file again and repeat the command. All such files: tb datasets check"
+    assert done.stderr.endswith(f"\n  {remedy} {name} --deep\n")
+
+
 def test_weights_of_a_trial_are_taken_only_by_name(chain, tmp_path):
     """Newest of all, and of few images: what is measured without naming weights must not be measured with them."""
     home = Home(tmp_path)

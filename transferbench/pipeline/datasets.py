@@ -1,8 +1,10 @@
 """Where datasets are, and opening them for the other verbs; a record told in rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 from transferbench.data import Dataset, Source, open_dataset, open_source, packed_in
 from transferbench.data.own import own_name
@@ -10,7 +12,7 @@ from transferbench.data.pack.layout import Pack, is_pack
 from transferbench.data.pack.reading import PackedDataset
 from transferbench.data.place import Place
 from transferbench.data.record import Archive, DatasetRecord, Part, is_own
-from transferbench.errors import DatasetError
+from transferbench.errors import BadImageError, DatasetError
 from transferbench.home import Home
 from transferbench.progress import Progress, Silent
 from transferbench.types.scores import PublishedRow
@@ -63,6 +65,31 @@ def place_of(name: str, home: Home, options: DataOptions = WHOLE) -> Place:
         limit=options.limit,
         progress=options.progress,
     )
+
+
+@contextmanager
+def mending(name: str, options: DataOptions) -> Iterator[None]:
+    """Add to the error about a damaged image what to do about it.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset, as the user gave it.
+    options : DataOptions
+        What the command line says.
+
+    Raises
+    ------
+    BadImageError
+        The one that was raised within, with its remedy.
+    """
+    try:
+        yield
+    except BadImageError as problem:
+        place = "" if options.data_dir is None else f" --data-dir {quote(str(options.data_dir))}"
+        look = f"tb datasets check {quote(name)}{place} --deep"
+        todo = f"Get the file again and repeat the command. All such files: {look}"
+        raise BadImageError(problem.path, problem.reason, problem.todo or todo) from problem
 
 
 def target(name: str, home: Home, options: DataOptions = WHOLE) -> Dataset:

@@ -14,7 +14,7 @@ from transferbench.errors import DatasetError, StorageError
 from transferbench.files import publish, sweep
 from transferbench.home import Home
 from transferbench.locks import writer_lock
-from transferbench.pipeline.datasets import DataOptions, pack_folder, place_of
+from transferbench.pipeline.datasets import DataOptions, mending, pack_folder, place_of
 from transferbench.pipeline.datasets import source as open_source
 from transferbench.progress import Progress
 
@@ -83,7 +83,8 @@ def pack(
     """
     folder = (out or pack_folder(name, home, options.short_side)).expanduser().absolute()
     parts, classes, dataset = _images(name, home, data)
-    expected = expected_bytes(parts, options)
+    with mending(name, data):
+        expected = expected_bytes(parts, options)
     n_images = sum(len(part.ids) for part in parts)
     progress.say(
         f"{n_images:,} images of {name} at short side {options.short_side}: about {_told(expected)} in {folder}"
@@ -95,7 +96,7 @@ def pack(
         _refuse_small_disk(folder, expected)
         (folder / DOCUMENT).unlink(missing_ok=True)  # until the new one is whole, there is no pack
         shards, kept = [], 0
-        with progress.task(f"packing {name}", n_images) as task:
+        with mending(name, data), progress.task(f"packing {name}", n_images) as task:
             for part in parts:
                 for number, (first, images) in enumerate(part.shards(options.shard_images)):
                     shard, of_shard = write_shard(folder, number, first, images, options, task.advance)

@@ -15,7 +15,7 @@ from transferbench.home import Home
 from transferbench.locks import writer_lock
 from transferbench.pipeline.chain import NONE, Changes, Link, chain_of
 from transferbench.pipeline.crops import pixels_of
-from transferbench.pipeline.datasets import WHOLE, DataOptions, training_source
+from transferbench.pipeline.datasets import WHOLE, DataOptions, mending, training_source
 from transferbench.pipeline.runs import Run
 from transferbench.pipeline.stage import Stage, timed
 from transferbench.progress import Progress
@@ -124,7 +124,7 @@ def pretrain(
             for number, (one, run) in enumerate(zip(links, runs, strict=True)):
                 if run.finished:
                     continue
-                with _alone_in(run, processes):
+                with _alone_in(run, processes), mending(one.recipe.dataset, images.data):
                     if one is links[-1] and how.fresh and not _restarted():
                         _begin_anew(run, processes)
                     start = runs[number - 1] if one.recipe.start is not None else None
