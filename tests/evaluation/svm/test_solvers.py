@@ -95,7 +95,7 @@ def test_scores_are_those_of_linear_svc_however_much_memory_there_is(
         solvers, "gram_matrix", lambda f, i, *more: made.append(len(i)) or gram.gram_matrix(f, i, *more)
     )
     # The last chunk is a short one.
-    features = FeatureParts([[make_source(a, ids, chunk=40) for a in arrays]], AGGREGATORS["stack"], "both")
+    features = FeatureParts([[make_source(a, ids, chunk=44) for a in arrays]], AGGREGATORS["stack"], "both")
     prepared = make_solver(way, "squared_hinge").prepare(features, splits)
     tolerance = {"float64": 1e-4, "float32": 2e-2}[precision]
     operators = []
