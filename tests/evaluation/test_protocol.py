@@ -237,6 +237,7 @@ def test_a_class_that_cannot_be_judged_is_named(features, multi_labels, nets):
         ({1: 0.7, 2: 0.7, 3: 0.1}, 1),
         ({4: 0.1}, 4),
         ({1: 0.1 + 0.2, 2: 0.3, 3: 0.3}, 2),
+        ({1: 0.7 + 1e-9, 2: 0.7, 3: 0.7}, 1),  # a difference of any size that is not rounding
     ],
 )
 def test_of_equally_good_C_the_middle_one_is_taken(validation, C):
