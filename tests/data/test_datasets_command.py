@@ -71,6 +71,30 @@ def test_ten_different_faults_are_named_in_one_run(voc2007, call, photo):
         assert found, (what, told)
 
 
+def test_a_bad_image_is_told_with_its_own_remedy(call, photo, tmp_path):
+    root = tmp_path / "pets"
+    for c, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for k in range(5):
+            (root / name / f"{k}.jpg").write_bytes(photo(10 * c + k))
+    (root / "cat" / "0.jpg").write_bytes(photo(1, format="GIF"))
+    (root / "cat" / "1.jpg").write_bytes(b"")
+    Image.new("1", (10_000, 5_001)).save(root / "cat" / "2.png")
+    told = json.loads(call("datasets", "check", f"imagefolder:{root}", "--json").out)["findings"]
+    bad = [(Path(f["where"]).name, f["what"], f["todo"]) for f in told if f["severity"] == "corrupt"]
+    large = "claims 10000 x 5001 px; more than 50,000,000 pixels are not decoded"
+    assert bad == [
+        ("0.jpg", "is neither a JPEG nor a PNG image", "get the file again, or convert it to a JPEG or PNG"),
+        ("1.jpg", "is empty (zero bytes)", "get it again"),
+        ("2.png", large, "replace the file by an image of reasonable size"),
+    ]
+    stopped = call("extract", "--recipe", recipe(tmp_path, f"imagefolder:{root}"))
+    assert stopped.err.endswith(
+        "cat/0.jpg: is neither a JPEG nor a PNG image\n"
+        "  Get the file again, or convert it to a JPEG or PNG; or go on without it: --on-bad-image skip\n"
+    )
+
+
 def test_a_limited_check_opens_a_few_images_and_reads_all_lists(voc2007, call):
     (voc2007.root / "ImageSets" / "Main" / "cat_train.txt").unlink()
     result = call("datasets", "check", "voc2007", "--data-dir", voc2007.folder, "--limit", 1, "--json")

@@ -11,7 +11,7 @@ from transferbench.data.alike import alike, signs_of
 from transferbench.data.images import ImageHeader, read_header, read_image
 from transferbench.data.protocols import protocol_parts
 from transferbench.data.survey import Finding, Survey, some
-from transferbench.errors import DatasetError
+from transferbench.errors import BadImageError, DatasetError
 from transferbench.files import sha256_file
 
 _WORKERS = min(16, 4 * (os.cpu_count() or 1))
@@ -25,6 +25,7 @@ class _Opened:
     file: str
     header: ImageHeader | None
     problem: str
+    todo: str = ""
     sha256: str = ""
     signs: bytes = b""
 
@@ -64,7 +65,7 @@ def check_images(survey: Survey, *, deep: bool, done: Callable[[], None]) -> lis
             odd.append(Path(opened.file).name)
         if deep:
             decoded.append(opened)
-    findings = [Finding("corrupt", one.problem, one.file, "get it again") for one in bad[:_NAMED]]
+    findings = [Finding("corrupt", one.problem, one.file, one.todo) for one in bad[:_NAMED]]
     if len(bad) > _NAMED:
         findings.append(Finding("corrupt", f"{len(bad) - _NAMED:,} more images are damaged", "", "unpack again"))
     if files and not bad:
@@ -87,9 +88,12 @@ def _open(file: str, *, deep: bool) -> _Opened:
         header = read_header(path)
         if not deep:
             return _Opened(file, header, "")
-        return _Opened(file, header, "", sha256_file(path), signs_of(read_image(path)))
+        return _Opened(file, header, "", sha256=sha256_file(path), signs=signs_of(read_image(path)))
+    except BadImageError as bad:
+        todo = bad.todo.rstrip(".")
+        return _Opened(file, None, bad.reason, f"{todo[0].lower()}{todo[1:]}" if todo else "get it again")
     except DatasetError as problem:
-        return _Opened(file, None, str(problem).removeprefix(f"{path}: ").splitlines()[0])
+        return _Opened(file, None, str(problem).removeprefix(f"{path}: ").splitlines()[0], "get it again")
 
 
 def _unusual(modes: Counter[str], odd: list[str]) -> list[Finding]:

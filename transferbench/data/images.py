@@ -26,6 +26,7 @@ MAX_PIXELS = 50_000_000
 """Larger images are refused before they are decoded: they are damaged, or made to exhaust memory."""
 
 FORMATS = ("JPEG", "PNG")
+_SMALLER = "Replace the file by an image of reasonable size."
 
 # Pillow warns of a very large image and decodes it all the same; here the warning is the end of it.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -178,7 +179,7 @@ def _checked_header(image: Image.Image, path: Path | str) -> ImageHeader:
     width, height = image.size
     if width * height > MAX_PIXELS:
         claim = f"claims {width} x {height} px; more than {MAX_PIXELS:,} pixels are not decoded"
-        raise BadImageError(str(path), claim, "Replace the file by an image of reasonable size.")
+        raise BadImageError(str(path), claim, _SMALLER)
     return ImageHeader(str(image.format), image.mode, width, height)
 
 
@@ -208,18 +209,18 @@ def _damage(path: Path, problem: Exception) -> DatasetError:
     # Pillow's own errors have no number; those of the system say nothing about the image, and may pass.
     if isinstance(problem, OSError) and problem.errno is not None:
         return DatasetError(f"{path}: cannot be read: {problem.strerror}")
-    return BadImageError(str(path), _defect(path, problem))
+    return BadImageError(str(path), *_defect(path, problem))
 
 
-def _defect(path: Path, problem: Exception) -> str:
-    """Say what is wrong with the content of a file, without its path."""
+def _defect(path: Path, problem: Exception) -> tuple[str, str]:
+    """Say what is wrong with the content of a file, without its path, and what to do if that is not to get it again."""
     if isinstance(problem, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return f"claims more than {MAX_PIXELS:,} pixels; it is not decoded"
+        return f"claims more than {MAX_PIXELS:,} pixels; it is not decoded", _SMALLER
     if path.is_file() and path.stat().st_size == 0:
-        return "is empty (zero bytes)"
+        return "is empty (zero bytes)", ""
     if isinstance(problem, UnidentifiedImageError):
-        return "is neither a JPEG nor a PNG image"
-    return f"is damaged: {' '.join(str(problem).split())}"
+        return "is neither a JPEG nor a PNG image", "Get the file again, or convert it to a JPEG or PNG."
+    return f"is damaged: {' '.join(str(problem).split())}", ""
 
 
 def rescaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:

@@ -99,8 +99,8 @@ class ShardImages:
     def _skip(self, image_id: str, bad: BadImageError, on_bad_image: OnBadImage) -> None:
         if on_bad_image == "stop":
             msg = (
-                f"image {image_id!r} cannot be decoded: {bad}\n"
-                "  Get the file again, or go on without it: --on-bad-image skip"
+                f"image {image_id!r} cannot be decoded: {bad.path}: {bad.reason}\n"
+                f"  {bad.todo.rstrip('.') or 'Get the file again'}; or go on without it: --on-bad-image skip"
             )
             raise DatasetError(msg) from bad
         self.skipped[image_id] = bad.reason
