@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_a_moved_box_is_another_picture_and_the_whole_image_is_not(voc_action):
     after = identities()
     assert before[0] == after[0]
     assert before[1] != after[1]
+
+
+def test_missing_annotations_are_counted_and_damaged_ones_named(voc_action, call):
+    """The boxes of the test images come in an archive of their own."""
+    folder = voc_action.root / "Annotations"
+    for path in folder.glob("2010_003*.xml"):
+        path.unlink()
+    (folder / "2010_001002.xml").write_text("<annotation>")
+    told = json.loads(call("datasets", "check", "voc2012_action", "--data-dir", voc_action.folder, "--json").out)[
+        "findings"
+    ]
+    problems = [(f["severity"], f["what"], Path(f["where"]).name) for f in told if f["severity"] not in ("info", "ok")]
+    assert problems[0] == ("missing", "5 annotations, first 2010_003001.xml", "Annotations")
+    assert problems[1][::2] == ("corrupt", "2010_001002.xml")
+    assert len(problems) == 2
 
 
 def test_images_have_no_boxes(voc2007, tmp_path, call):
