@@ -114,3 +114,37 @@ def test_classes_that_common_steps_get_nowhere_are_finished_alone_though_wide(C)
         rounds[limit] = descent.rounds
         assert limit == 0 or (descent.gaps <= descent.tolerance).all()
     assert rounds[600] < rounds[0] / 2
+
+
+def test_a_class_is_finished_on_the_images_near_its_margin_and_on_no_others():
+    rows = np.random.default_rng(0).standard_normal((300, 20))
+    sign = np.where(rows[:, 0] + 0.3 * rows[:, 1] > 0, 1, -1).astype(np.int8)
+    sign[::7] = 0
+    gram = rows @ rows.T / 20 + 1
+    costs = Costs.of("squared_hinge", 30.0, np.array([[1.0, 4.0]]))
+    constants = costs.loss[0], costs.ridge[0]
+    best, scores = np.zeros(300), np.zeros(300)
+    direct.minimise(gram, sign, best, scores, *constants, 1e-10, 300, True)
+    room = int(((sign != 0) & (sign * scores < 1)).sum())
+    asked = []
+
+    def finish(widest, margin):
+        b, f = 2 * best + 0.1, scores.copy()
+        matrix = lambda index: asked.append(index) or gram[np.ix_(index, index)]  # noqa: E731
+        done = direct.finish_near(matrix, sign, b, f, constants, 1e-10, margin, widest)
+        np.testing.assert_array_equal(f, scores)
+        return done, b
+
+    done, b = finish(room, 0.01)
+    assert done
+    (index,) = asked
+    np.testing.assert_array_equal(index, np.flatnonzero((sign != 0) & (sign * scores < 1.01)))
+    assert room <= len(index) < np.count_nonzero(sign)
+    np.testing.assert_allclose(b, best, atol=1e-6)
+    assert not b[np.setdiff1d(np.arange(300), index)].any()
+    done, b = finish(room - 1, 0.01)
+    assert not done
+    np.testing.assert_array_equal(b, 2 * best + 0.1)
+    # Of too many near the margin, the nearest.
+    assert finish(room, 1e9)[0]
+    assert room <= len(asked[-1]) <= 2 * room < np.count_nonzero(sign)
