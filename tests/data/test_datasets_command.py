@@ -512,6 +512,8 @@ def test_a_trial_with_three_images_of_every_class_runs(voc2012, call, tmp_path):
     done = call("run", recipe(tmp_path, "voc2012"), "--data-dir", voc2012.folder, "--limit", 3)
     assert done.code == 0, done.err
     assert "TRIAL with up to 3 images of every class" in done.out
+    fewer = call("run", recipe(tmp_path, "voc2012"), "--data-dir", voc2012.folder, "--limit", 1)
+    assert (fewer.code, fewer.err.endswith("\n  Or take more images than --limit 1.\n")) == (1, True)
 
 
 def test_an_own_folder_can_be_pretrained_on_and_evaluated(call, tmp_path, photo):

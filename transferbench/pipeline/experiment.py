@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from transferbench.data import Dataset
+from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import FeatureParts
 from transferbench.evaluation.metrics import AveragePrecision
 from transferbench.evaluation.svm.solvers import Solver
@@ -124,7 +125,13 @@ def refuse_empty_classes(recipe: Recipe, dataset: Dataset) -> None:
     """
     for one in rounds_of(recipe, dataset, dataset.splits()):
         for split in one.splits:
-            require_classes(dataset.labels, split)
+            try:
+                require_classes(dataset.labels, split)
+            except EvaluationError as problem:
+                if dataset.limit is None:
+                    raise
+                msg = f"{problem}\n  Or take more images than --limit {dataset.limit}."
+                raise EvaluationError(msg) from problem
 
 
 def experiment_of(
