@@ -114,11 +114,43 @@ def test_gaps_are_those_of_the_formula_also_after_somebody_changed_the_coefficie
         newton.forget(np.arange(4))
         gaps, stays = newton.step(np.arange(4), Costs.of("squared_hinge", 1.0, loss), 1.0, np.inf)
         assert stays.all()
-        weights, violation = b @ extended, np.maximum(0, 1 - signs * f)
-        per_image = np.where(signs > 0, loss[:, 1:], loss[:, :1])
-        primal_value = 0.5 * (weights**2).sum(axis=1) + (per_image * violation**2).sum(axis=1)
-        lacking = weights - (2 * per_image * signs * violation) @ extended
-        np.testing.assert_allclose(gaps, 0.5 * (lacking**2).sum(axis=1) / primal_value, rtol=1e-9)
+        np.testing.assert_allclose(gaps, by_formula(b @ extended, extended, signs, loss), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [PrimalNewton, Newton])
+def test_gaps_are_those_of_the_formula_along_steps_and_from_one_C_to_the_next(kind):
+    """What is left of a step is the next gradient, but for images that met or left their margin: never another one."""
+    rows, signs = problem()
+    signs[1, 100:400] = 0
+    extended = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype(np.float64)
+    loss = np.array([[1.0, 2.0], [0.5, 1.0], [1.0, 1.0], [3.0, 0.2]])
+    b, f = np.zeros(signs.shape), np.zeros(signs.shape)
+    operator = operator_of(rows) if kind is PrimalNewton else GramOperator(extended @ extended.T)
+    newton, everyone, before = kind(operator, signs, b, f), np.arange(4), 1.0
+    for C, some in (
+        (0.01, everyone),
+        (0.01, everyone[2:]),
+        (0.01, everyone[1:]),
+        (3.0, everyone),
+        (3.0, everyone[::2]),
+    ):
+        newton.rescale(everyone, C / before)
+        before = C
+        weights = newton._weights if kind is PrimalNewton else b @ extended
+        expected = by_formula(weights, extended, signs, C * loss)[some]
+        assert (expected > 1e-6).any()
+        gaps, stays = newton.step(some, Costs.of("squared_hinge", C, loss), C, 1e-9)
+        np.testing.assert_allclose(gaps, expected, rtol=1e-5, atol=1e-11)
+        np.testing.assert_array_equal(stays, gaps <= 1e-9)
+
+
+def by_formula(weights, extended, signs, loss):
+    """Half the square of the primal's gradient, over the primal."""
+    violation = np.maximum(0, 1 - signs * (weights @ extended.T)) * (signs != 0)
+    per_image = np.where(signs > 0, loss[:, 1:], loss[:, :1])
+    primal_value = 0.5 * (weights**2).sum(axis=1) + (per_image * violation**2).sum(axis=1)
+    lacking = weights - (2 * per_image * signs * violation) @ extended
+    return 0.5 * (lacking**2).sum(axis=1) / primal_value
 
 
 def test_stopping_early_leaves_a_gap_that_is_told():
