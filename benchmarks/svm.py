@@ -85,12 +85,12 @@ def subset(options: argparse.Namespace) -> list[int]:
     return [int(k) for k in np.linspace(0, options.classes - 1, count).round()]
 
 
-def objective(rows: np.ndarray, signs: np.ndarray, coef: np.ndarray, intercept: float, C: float) -> float:
+def objective(rows: np.ndarray, signs: np.ndarray, coef: np.ndarray, intercept: float, C: float, loss: str) -> float:
     """LIBLINEAR's objective, rows in blocks, summed in float64."""
-    losses = 0.0
+    losses, power = 0.0, 2 if loss == "squared_hinge" else 1
     for start in range(0, len(rows), 1024):
         f = rows[start : start + 1024].astype(np.float64) @ coef + intercept
-        losses += (np.maximum(0, 1 - signs[start : start + 1024] * f) ** 2).sum()
+        losses += (np.maximum(0, 1 - signs[start : start + 1024] * f) ** power).sum()
     return float(0.5 * (coef @ coef + (intercept / BIAS) ** 2) + C * losses)
 
 
@@ -124,7 +124,7 @@ def ours(options: argparse.Namespace) -> dict:
     from transferbench.evaluation.targets import one_vs_rest
     from transferbench.types.split import Split
 
-    warm_up()
+    warm_up(options)
     rate = product_rate()
     rows = np.load(options.rows, mmap_mode="r")
     labels, out = labels_of(options), held_out(options)
@@ -143,7 +143,7 @@ def ours(options: argparse.Namespace) -> dict:
 
     found: dict = {"sgemm_gflops": round(rate / 1e9, 1)}
     begin = time.perf_counter()
-    prepared = make_solver(options.solver, "squared_hinge").prepare(features_of(rows, ids), [split])
+    prepared = make_solver(options.solver, options.loss).prepare(features_of(rows, ids), [split])
     found["way"] = prepared._choose(0, options.classes)  # noqa: SLF001 - as the next
     prepared._problem(0, options.classes, choosing=found["way"] == "rows")  # noqa: SLF001 - to tell its seconds apart
     found["features_seconds"] = time.perf_counter() - begin
@@ -182,23 +182,24 @@ def ours(options: argparse.Namespace) -> dict:
 
     coefficients = in_order(fitted_on, coefficients)
     found["objectives"] = {
-        f"{C:g}": [_dual_objective(rows[: options.n], labels[: options.n], ~out, b[k], k, C) for k in subset(options)]
+        f"{C:g}": [_dual_objective(options, rows, ~out, b[k], k, C) for k in subset(options)]
         for C, b in ((C, in_order(*of_C)) for C, of_C in kept.items())
     }
     everything = np.ones(options.n, dtype=bool)
     found["refit_objectives"] = [
-        _dual_objective(rows[: options.n], labels[: options.n], everything, coefficients[k], k, C)
-        for k in subset(options)
+        _dual_objective(options, rows, everything, coefficients[k], k, C) for k in subset(options)
     ]
     np.save(options.decisions, test[:, subset(options)])
     return found
 
 
-def _dual_objective(rows, labels, used, b, k, C) -> float:
+def _dual_objective(options, rows, used, b, k, C) -> float:
+    rows, signs = rows[: options.n], np.where(labels_of(options)[: options.n] == k, 1, -1)
     coef = np.zeros(rows.shape[1])
     for start in range(0, len(rows), 1024):
         coef += b[start : start + 1024].astype(np.float64) @ rows[start : start + 1024].astype(np.float64)
-    return objective(rows[used], np.where(labels == k, 1, -1)[used], coef, BIAS**2 * float(b.sum(dtype=np.float64)), C)
+    intercept = BIAS**2 * float(b.sum(dtype=np.float64))
+    return objective(rows[used], signs[used], coef, intercept, C, options.loss)
 
 
 def reference(options: argparse.Namespace) -> dict:
@@ -211,7 +212,7 @@ def reference(options: argparse.Namespace) -> dict:
     start = time.perf_counter()
     double = np.asarray(rows[: options.n]).astype(np.float64)
     found: dict = {"cast_seconds": time.perf_counter() - start, "by_C": [], "objectives": {}}
-    settings = {"random_state": 0, "tol": 1e-4, "intercept_scaling": BIAS}
+    settings = {"random_state": 0, "tol": 1e-4, "intercept_scaling": BIAS, "loss": options.loss}
 
     def fit(X: np.ndarray, numbers: np.ndarray, C: float) -> tuple[list, float, list[float]]:
         start = time.perf_counter()
@@ -232,6 +233,7 @@ def reference(options: argparse.Namespace) -> dict:
                 machine.coef_[0],
                 machine.intercept_[0],
                 C,
+                options.loss,
             )
             for k, machine in zip(subset(options), machines, strict=True)
         ]
@@ -276,7 +278,7 @@ def complete(options: argparse.Namespace) -> bool:
     return options.reference_classes >= options.classes
 
 
-def warm_up() -> None:
+def warm_up(options: argparse.Namespace) -> None:
     """Compile, so that a first run is not charged for it."""
     from transferbench.evaluation.svm.descent import Descent
     from transferbench.evaluation.svm.gram import gram_of_rows
@@ -289,7 +291,7 @@ def warm_up() -> None:
     for limit, dtype, certified in ((w, t, c) for w in (0, 700) for t in (np.float32, np.float64) for c in (0, 1)):
         operator = GramOperator((rows @ rows.T + 1).astype(dtype))
         operator.direct_up_to = operator.direct_up_to_if_slow = limit
-        descent = Descent(operator, signs, "squared_hinge", certified=bool(certified))
+        descent = Descent(operator, signs, options.loss, certified=bool(certified))
         for C in (0.01, 0.1):
             descent.solve(C)
 
@@ -309,7 +311,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-KEPT = ("n", "d", "classes", "cs", "reference_classes", "overlap", "seed", "solver")
+KEPT = ("n", "d", "classes", "cs", "reference_classes", "overlap", "seed", "solver", "loss")
 
 
 def side(role: str, options: argparse.Namespace, folder: str, rows: Path, C: float) -> tuple[dict, np.ndarray]:
@@ -384,6 +386,7 @@ def main() -> None:
     parser.add_argument("--cs", type=int, default=5, help="values of C, from 0.01 to 100")
     parser.add_argument("--reference-classes", type=int, default=3, help="how many LinearSVC really fits; 0: none")
     parser.add_argument("--solver", choices=("auto", "gram", "rows"), default="auto", help="auto: by shape")
+    parser.add_argument("--loss", choices=("squared_hinge", "hinge"), default="squared_hinge")
     parser.add_argument("--overlap", type=float, default=3.3, help="of the classes: larger is harder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="folder to keep the rows in")

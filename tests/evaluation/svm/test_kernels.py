@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad, minimize_scalar
 
-from transferbench.evaluation.svm import kernels, newton_kernels
+from transferbench.evaluation.svm import hinge_kernels, kernels, newton_kernels
 from transferbench.evaluation.svm.objective import Costs, objectives
 from transferbench.evaluation.svm.operators import GramOperator
 from transferbench.evaluation.svm.subspace import Preconditioner, Subspace
@@ -39,19 +39,6 @@ def test_the_gap_is_that_of_the_objectives_written_down_plainly(loss):
     assert gap == pytest.approx((expected[0] - dual[0]) / expected[0], rel=1e-12)
 
 
-def test_a_sweep_leaves_the_last_coefficient_where_the_dual_is_highest():
-    gram, y, b, f = one_class()
-    y[-1] = 1
-    b[-1], f = 0.0, gram @ np.append(b[:-1], 0.0)
-    kernels.sweep(gram, 0, y, b, f, NONE, LOSS)
-    np.testing.assert_allclose(f, gram @ b, atol=1e-12)
-    assert (y * b >= 0).all()
-    assert (np.abs(b) <= np.where(y > 0, LOSS[1], LOSS[0])).all()
-    best = hinge_dual(gram, y, b)
-    for value in np.linspace(0, LOSS[1], 101):
-        assert hinge_dual(gram, y, np.append(b[:-1], value)) <= best + 1e-12
-
-
 @pytest.mark.parametrize("part", [1.0, 0.1], ids=["within the bounds", "at a bound"])
 def test_a_rescaled_solution_is_the_best_multiple_within_the_bounds(part):
     gram, y, full, _ = one_class()
@@ -69,56 +56,87 @@ def test_a_rescaled_solution_is_the_best_multiple_within_the_bounds(part):
         assert hinge_dual(gram, y, b) >= hinge_dual(gram, y, best * given) - 1e-9
 
 
+def centred(y, b, f, centre, sigma):
+    """The objective whose minimum is the next centre, by scores f = K b: each loss is the largest over a in [0, upper]."""
+    upper = np.where(y > 0, LOSS[1], LOSS[0])
+    a = np.clip(centre + sigma * (1 - y * f), 0, upper)
+    losses = a * (1 - y * f) - (a - centre) ** 2 / (2 * sigma)
+    return float(0.5 * b @ f + np.where(y != 0, losses, 0).sum())
+
+
+SIGMA = 0.3
+
+
+def aimed():
+    """A point that is not the centre, and what `hinge_kernels.aim` says of it: some images are free, some are not."""
+    gram, y, b, _ = one_class()
+    gram -= 1
+    f = gram @ b
+    rng = np.random.default_rng(7)
+    centre = np.where(y != 0, np.where(y > 0, LOSS[1], LOSS[0]) * rng.random(len(y)), 0)
+    free, rest, right = np.empty(len(y), bool), np.empty(len(y)), np.empty(len(y))
+    count = hinge_kernels.aim(y, b, f, centre, SIGMA, LOSS, free, rest, right)
+    return gram, y, b, f, centre, free, rest, right, count
+
+
+def test_the_next_point_of_the_hinge_is_where_its_images_have_what_they_should_have():
+    gram, y, b, f, centre, free, rest, right, count = aimed()
+    upper = np.where(y > 0, LOSS[1], LOSS[0])
+    wanted = centre + SIGMA * (1 - y * f)
+    np.testing.assert_array_equal(free, (y != 0) & (wanted > 0) & (wanted < upper))
+    assert count == free.sum() > 3
+    assert min((wanted <= 0).sum(), (wanted >= upper).sum(), (y == 0).sum()) > 0
+    np.testing.assert_allclose((b + rest)[~free], np.where(y == 0, 0, y * np.clip(wanted, 0, upper))[~free])
+    assert not rest[free].any()
+    system = gram[np.ix_(free, free)] + np.eye(count) / SIGMA
+    step = rest.copy()
+    step[free] = np.linalg.solve(system, right[free] - (gram @ rest)[free])
+    # Were no image to meet a bound, the free ones would have their own coefficients there.
+    there = gram @ (b + step)
+    np.testing.assert_allclose((b + step)[free], (y * (centre + SIGMA * (1 - y * there)))[free], atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 10.0])
+def test_the_line_search_of_the_hinge_finds_the_minimum_of_its_centred_objective(scale):
+    gram, y, b, f, centre, free, rest, right, _ = aimed()
+    step = rest + np.where(free, right, 0)
+    step *= scale
+    gain = gram @ step
+
+    def value(length):
+        return centred(y, b + length * step, f + length * gain, centre, SIGMA)
+
+    start, bend = b @ gain, step @ gain
+    for length in (0.0, 0.3, 0.9):
+        slope, curvature = hinge_kernels.slope_at(length, y, f, centre, SIGMA, LOSS, gain, start, bend)
+        assert slope == pytest.approx((value(length + 1e-6) - value(length - 1e-6)) / 2e-6, rel=1e-4, abs=1e-5)
+        near = hinge_kernels.slope_at(length + 1e-7, y, f, centre, SIGMA, LOSS, gain, start, bend)[0]
+        assert curvature == pytest.approx((near - slope) / 1e-7, rel=1e-4, abs=1e-5)
+    found = hinge_kernels.search(y, b, f, centre, SIGMA, LOSS, step, gain)
+    best = minimize_scalar(value, bounds=(0, 1), method="bounded", options={"xatol": 1e-10}).x
+    assert found == pytest.approx(best, abs=2e-3)
+    assert value(found) < value(0.0)
+
+
+def test_a_centre_is_what_every_image_should_have():
+    _, y, _, f, centre, *_ = aimed()
+    expected = np.where(y == 0, centre, np.clip(centre + SIGMA * (1 - y * f), 0, np.where(y > 0, LOSS[1], LOSS[0])))
+    hinge_kernels.arrive(y, f, centre, SIGMA, LOSS)
+    np.testing.assert_allclose(centre, expected)
+
+
 def test_conjugate_gradients_solve_the_system_of_the_coefficients_that_are_free():
-    gram, y, b, f = one_class()
-    n = len(y)
-    residual, search, step, gain = (np.empty(n) for _ in range(4))
-    square = kernels.aim(y, b, f, NONE, LOSS, residual, search, step, gain)
-    upper, slope = np.where(y > 0, LOSS[1], LOSS[0]), y * f - 1
-    held = ((b == 0) & (slope >= 0)) | ((y * b >= upper) & (slope <= 0)) | (y == 0)
-    np.testing.assert_allclose(residual, np.where(held, 0, y - f))
-    assert square == pytest.approx((residual**2).sum())
-    assert 5 < held.sum() < n - 5
-    for _ in range(n):
+    gram, y, _, _, _, free, _, right, count = aimed()
+    residual, step, gain = np.where(free, right, 0), np.zeros(len(y)), np.zeros(len(y))
+    search, square = residual.copy(), float(residual @ residual)
+    for _ in range(count + 5):
         if square < 1e-26:
             break
-        square = kernels.conjugate(y, NONE, residual, search, gram @ search, step, gain, square)
-    free = np.flatnonzero(~held)
-    expected = np.linalg.solve(gram[np.ix_(free, free)], (y - f)[free])
+        square = hinge_kernels.conjugate(free, 0.4, residual, search, gram @ search, step, gain, square)
+    expected = np.linalg.solve(gram[np.ix_(free, free)] + 0.4 * np.eye(count), right[free])
     np.testing.assert_allclose(step[free], expected, atol=1e-8)
-    assert not step[held].any()
+    assert not step[~free].any()
     np.testing.assert_allclose(gain, gram @ step, atol=1e-8)
-
-
-def test_a_step_is_cut_at_the_bounds_and_goes_as_far_as_the_dual_improves():
-    gram, y, b, f = one_class()
-    step = np.where(y == 0, 0.0, 3.0 * (y - f))
-    given = step.copy()
-    correction = np.empty(len(y))
-    clipped = kernels.clip(y, b, LOSS, step, correction)
-    upper = np.where(y > 0, LOSS[1], LOSS[0])
-    inside = y * np.clip(y * (b + given), 0, upper)
-    np.testing.assert_allclose(b + step, inside, atol=1e-12)
-    np.testing.assert_allclose(correction, step - given, atol=1e-12)
-    assert clipped == np.count_nonzero(correction) > 5
-    gain, start = gram @ step, b.copy()
-    best = max(np.linspace(0, 1, 2001), key=lambda length: hinge_dual(gram, y, start + length * step))
-    kernels.move(y, b, f, NONE, LOSS, step, gain)
-    assert hinge_dual(gram, y, b) >= hinge_dual(gram, y, start + best * step) - 1e-9
-    np.testing.assert_allclose(f, gram @ b, atol=1e-9)
-    b, f = start.copy(), gram @ start
-    kernels.move(y, b, f, NONE, LOSS, -step, -gain)  # downhill: not a step of it
-    np.testing.assert_array_equal(b, start)
-
-
-def test_candidates_are_those_that_may_still_move():
-    y = np.array([1, 1, 1, 1, 1, -1, -1, 0, -1], np.int8)
-    b = np.array([0, 0, 1, LOSS[1], LOSS[1], -LOSS[0], -LOSS[0], 0, 0])
-    f = y * np.array([1.2, 1.05, 2.0, 0.8, 0.95, 0.5, 1.3, 0, 0.3])
-    index = np.empty(9, np.int64)
-    count = kernels.candidates(y, b, f, LOSS, 0.1, index)
-    # Beyond the margin and 0: left out, near it not; free: always; at its bound: where it is not well within the margin.
-    assert index[:count].tolist() == [1, 2, 4, 6, 8]
 
 
 def test_a_product_does_not_depend_on_what_was_there_before():

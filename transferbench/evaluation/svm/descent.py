@@ -1,11 +1,10 @@
 """The method: all classes together while their problems are wide, each class alone when it is narrow.
 
 At a small C nearly every image has a coefficient. Then all classes go in step, so that the work is products of the Gram
-matrix with all classes at once, at the speed of a matrix product: for the squared hinge Newton's method on the primal
-(``newton``); for the hinge, which has no second derivative, blocked sweeps and conjugate gradients on the dual. At a
+matrix with all classes at once, at the speed of a matrix product: Newton's method on the primal (``newton``). At a
 larger C few images matter, different ones for every class. Then each class gathers the small Gram matrix of its own
-images: for the squared hinge Newton's method on their dual system (``direct``), for the hinge sweeps that find the
-coefficients at a bound, and conjugate gradients for the others.
+images, and Newton's method is that of their dual system (``direct``). The hinge, which has no second derivative, has a
+method of its own (``hinge``).
 """
 
 import warnings
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from transferbench.evaluation.svm import kernels, newton_kernels
+from transferbench.evaluation.svm.hinge import ProximalNewton
 from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, Loss, Signs
-from transferbench.evaluation.svm.operators import MARGIN, GramOperator, Operator
+from transferbench.evaluation.svm.operators import Operator
 from transferbench.evaluation.svm.primal import PrimalNewton
 from transferbench.evaluation.svm.rows import RowsOperator
 from transferbench.evaluation.svm.threads import each, in_ranges, one_core_each
@@ -33,8 +33,7 @@ closely, as those of a net with random weights do, have scores that differ littl
 reorder them."""
 PATH_TOLERANCES = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 """The same along a path whose scores only choose C: that of LIBLINEAR's own default."""
-_CONJUGATE_STEPS = 10
-_ENOUGH = 0.01
+_STEPS_A_ROUND = 5
 _TURNS = 4
 _PATIENCE = 12
 _ALONE = 6
@@ -253,57 +252,18 @@ class Descent:
             classes = classes[self.gaps[classes] > self.tolerance]
 
     def _solve_hinge(self, costs: Costs) -> None:
-        wide = self._widths(np.arange(len(self._signs)), costs) > self._operator.widest
-        # A class that is not done by the one way is taken over by the other, as long as that helps.
-        for _ in range(_TURNS):
-            self._hinge_together(np.flatnonzero(wide), costs)
-            waiting = self.gaps > self.tolerance
-            if not waiting.any():
-                break
-            self._hinge_alone(np.flatnonzero(waiting), costs)
-            wide = self.gaps > self.tolerance
-            if not wide.any():
-                break
-
-    def _hinge_alone(self, classes: _Numbers, costs: Costs) -> None:
-        """Finish every class on the images that matter to it."""
         Y, B, F = self._signs, self.coefficients, self.scores
-        self._rescale(classes, costs)
+        classes = np.arange(len(Y))
+        each(classes, lambda k: kernels.rescale(Y[k], B[k], F[k], costs.ridge[k], costs.upper[k]))
+        newton = ProximalNewton(self._operator, Y, B, F, costs)
         self._measure(classes, costs)
-        operator = self._operator
-        if isinstance(operator, GramOperator) and operator.widest:
-            classes = classes[(self.gaps > self.tolerance)[classes]]
-            self.rounds += 1
-            self.gaps[classes] = each(
-                classes, lambda k: operator.finish(Y[k], B[k], F[k], costs, int(k), self.tolerance)
-            )
-
-    def _hinge_together(self, classes: _Numbers, costs: Costs) -> None:
-        """Take the classes to the tolerance in step."""
-        self._rescale(classes, costs)
-        for _ in range(self._max_rounds):
+        for _ in range(_STEPS_A_ROUND * self._max_rounds):
+            classes = classes[self.gaps[classes] > self.tolerance]
             if not len(classes):
                 break
             self.rounds += 1
-            self._go_together(classes, costs)
-            self._measure(classes, costs)
-            done = classes[(self.gaps <= self.tolerance)[classes]]
-            self._refresh(done)
-            self._measure(done, costs)
-            classes = classes[(self.gaps > self.tolerance)[classes]]
-            if self._operator.widest and len(classes) and self._widths(classes, costs).max() <= self._operator.widest:
-                break
-        self._refresh(classes)
-        self._measure(classes, costs)
-
-    def _rescale(self, classes: _Numbers, costs: Costs) -> None:
-        Y, B, F = self._signs, self.coefficients, self.scores
-        each(classes, lambda k: kernels.rescale(Y[k], B[k], F[k], costs.ridge[k], costs.upper[k]))
-
-    def _widths(self, classes: _Numbers, costs: Costs) -> NDArray[np.int64]:
-        """Count the images that matter to every class."""
-        Y, B, F = self._signs, self.coefficients, self.scores
-        return np.array([kernels.width(Y[k], B[k], F[k], costs.upper[k], MARGIN) for k in classes], dtype=np.int64)
+            arrived = newton.step(classes)
+            self._measure(classes[arrived], costs)
 
     def _measure(self, classes: _Numbers, costs: Costs) -> None:
         """Set the gaps of classes whose scores are those of their coefficients."""
@@ -337,35 +297,6 @@ class Descent:
             self.scores[classes] = self._multiply(self.coefficients[classes])
             if self._newton is not None:
                 self._newton.forget(classes)
-
-    def _go_together(self, classes: _Numbers, costs: Costs) -> None:
-        """Sweep once, then take one Newton step of conjugate gradients, for several classes in step."""
-        Y, B, F = self._signs[classes], self.coefficients[classes], self.scores[classes]
-        part = Costs(costs.loss[classes], costs.ridge[classes], costs.upper[classes], squared=costs.squared)
-        self._operator.sweep(Y, B, F, part)
-        step, gain, residual = np.empty_like(B), np.empty_like(B), np.empty_like(B)
-        search = np.empty(B.shape, self._operator.dtype)
-        square = np.empty(len(B))
-        fixed = (Y, B, F, part.ridge, part.upper)
-        constants = (Y, part.ridge)
-        in_ranges(len(B), partial(kernels.aim_classes, *fixed, residual, search, step, gain, square))
-        enough = _ENOUGH * square
-        for _ in range(_CONJUGATE_STEPS):
-            going = square > enough
-            if not going.any():
-                break
-            search[~going] = 0
-            square[~going] = 0
-            product = np.zeros_like(search)
-            product[going] = self._operator.product(search[going])
-            moving = (residual, search, product, step, gain, square)
-            in_ranges(len(B), partial(kernels.conjugate_classes, *constants, *moving))
-        clipped = np.zeros(len(B), dtype=np.int64)
-        in_ranges(len(B), partial(kernels.clip_classes, Y, B, part.upper, step, search, clipped))
-        if clipped.any():
-            gain[clipped > 0] += self._operator.product(search[clipped > 0])
-        in_ranges(len(B), partial(kernels.move_classes, *fixed, step, gain))
-        self.coefficients[classes], self.scores[classes] = B, F
 
 
 def warn_of_gaps(gaps: Float64, tolerance: float, what: str, names: Sequence[str] | None = None) -> None:

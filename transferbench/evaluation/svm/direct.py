@@ -116,12 +116,28 @@ def solve_conjugate(matrix, own, right, solution, enough, steps):
 
 
 @compiled
-def solve_chosen(gram, chosen, sign, ridge, start, enough, stiff, refinements):
-    """Solve for the coefficients of chosen images, as if none but those were within their margin.
+def solve_system(matrix, own, right, start, enough, stiff, refinements):
+    """Solve the system of `matrix` with `own` added to its diagonal, beginning at `start`; both are changed.
 
-    `start` holds coefficients of all images to begin with; `enough` is the residual's square to stop at. Where
-    conjugate gradients are slow, or `stiff` tells that they were, by a Cholesky factor. Return the coefficients, and
-    whether it was the factor.
+    `enough` is the residual's square to stop at. Where conjugate gradients are slow, or `stiff` tells that they were,
+    by a Cholesky factor. Return the solution, and whether it was the factor.
+    """
+    s = right.shape[0]
+    # A factor takes as long as about s / 9 steps.
+    if not stiff and solve_conjugate(matrix, own, right, start, enough, 20 + s // 8):
+        return start, False
+    for u in range(s):
+        exact = np.float64(matrix[u, u]) + own[u]
+        matrix[u, u] = exact
+        own[u] = exact - np.float64(matrix[u, u])
+    return solve_refined(matrix, right, own, refinements), True
+
+
+@compiled
+def solve_chosen(gram, chosen, sign, ridge, start, enough, stiff, refinements):
+    """Solve for the coefficients of chosen images, as if none but those were within their margin; see `solve_system`.
+
+    `start` holds coefficients of all images to begin with.
     """
     s = chosen.shape[0]
     matrix = np.empty((s, s), gram.dtype)
@@ -135,14 +151,7 @@ def solve_chosen(gram, chosen, sign, ridge, start, enough, stiff, refinements):
         right[u] = sign[chosen[u]]
         own[u] = ridge[1 if sign[chosen[u]] > 0 else 0]
         solution[u] = start[chosen[u]]
-    # A factor takes as long as about s / 9 steps.
-    if not stiff and solve_conjugate(matrix, own, right, solution, enough, 20 + s // 8):
-        return solution, False
-    for u in range(s):
-        exact = np.float64(matrix[u, u]) + own[u]
-        matrix[u, u] = exact
-        own[u] = exact - np.float64(matrix[u, u])
-    return solve_refined(matrix, right, own, refinements), True
+    return solve_system(matrix, own, right, solution, enough, stiff, refinements)
 
 
 @compiled

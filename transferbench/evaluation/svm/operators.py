@@ -1,21 +1,19 @@
 """What multiplies by a Gram matrix, and the way that has the matrix in memory; `rows` has the other one."""
 
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transferbench.evaluation.svm import direct, kernels
-from transferbench.evaluation.svm.objective import Costs, Signs
-from transferbench.evaluation.svm.threads import each, in_ranges
-from transferbench.types.arrays import Float64
+from transferbench.evaluation.svm.objective import Costs
+from transferbench.evaluation.svm.threads import each
+from transferbench.types.arrays import Float64, Int64
 
 Matrix = NDArray[np.floating[Any]]
 Signed = tuple[NDArray[np.int8], Float64, Float64]
 """Signs, coefficients and scores of one class."""
 _BLOCK = 256
-_SWEEPS = 3
 # Above this part of coefficients that are not 0, a matrix product beats reading single rows.
 _DENSE = 0.1
 _IN_CACHE = 1500
@@ -27,11 +25,15 @@ class Operator(Protocol):
 
     n: int
     dtype: np.dtype[Any]
-    widest: int
+    gathers_up_to: int
     direct_up_to: int
     direct_up_to_if_slow: int
     sparse_below: int
     finishes_whole: bool
+
+    @property
+    def mean_square(self) -> float:
+        """Mean of the diagonal of K."""
 
     def product(self, coefficients: Matrix) -> Matrix:
         """Map (k, n) coefficients of type `dtype` to their product with K, in that type."""
@@ -42,8 +44,8 @@ class Operator(Protocol):
     def exact(self, coefficients: Float64) -> Float64:
         """Map (k, n) coefficients to their product with K, summed in float64."""
 
-    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
-        """Minimise over one block of images after the other, changing coefficients and scores in place."""
+    def small(self, index: Int64) -> Matrix:
+        """Make the matrix of at most `gathers_up_to` chosen images."""
 
     def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:
         """Solve the squared hinge for class `k` alone, if at most `widest` images are within their margin.
@@ -69,7 +71,7 @@ class GramOperator:
         self.finishes_whole = True
         self.n = len(gram)
         self.dtype = gram.dtype
-        self.widest = max(512, min(self.n // 2, 2048))
+        self.gathers_up_to = _ROOM
         # Beyond, gathering a class's matrix and passing over it was measured to cost more than finishing in step: the
         # sooner, the fewer of them a core has in its cache.
         self.direct_up_to = max(512, min(3 * self.n // 10, _IN_CACHE), int((30 * self.n**2) ** (1 / 3)))
@@ -77,6 +79,11 @@ class GramOperator:
         self.direct_up_to_if_slow = max(self.n // 2, min(self.n, _ROOM))
         # A single row comes from memory at a sixteenth of the speed of its part in a matrix product.
         self.sparse_below = self.n // 16
+
+    @property
+    def mean_square(self) -> float:
+        """Average; see `Operator.mean_square`."""
+        return float(np.mean(np.diagonal(self.gram), dtype=np.float64))
 
     def product(self, coefficients: Matrix) -> Matrix:
         """Multiply; see `Operator.product`."""
@@ -115,36 +122,11 @@ class GramOperator:
             result[dense] = total
         return result
 
-    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
-        """Sweep; see `Operator.sweep`."""
-        for start in range(0, self.n, _BLOCK):
-            rows = self.gram[start : start + _BLOCK]
-            change = sweep_block(rows, start, start, signs, coefficients, scores, costs)
-            scores += change @ rows
-
-    def finish(self, sign: NDArray[np.int8], b: Float64, f: Float64, costs: Costs, k: int, tolerance: float) -> float:
-        """Solve for one class alone, by sweeps and conjugate gradients on the images that matter.
-
-        Parameters
-        ----------
-        sign : ndarray of shape (n,), int8
-            +1, -1, or 0 where an image is left out.
-        b, f : ndarray of shape (n,), float64
-            Coefficients and scores; moved in place.
-        costs : Costs
-            Of all classes.
-        k : int
-            Which class.
-        tolerance : float
-            Relative duality gap to end at.
-
-        Returns
-        -------
-        float
-            The gap reached: a larger one where more than `widest` images came to matter.
-        """
-        constants = (costs.loss[k], costs.ridge[k], costs.upper[k], costs.squared)
-        return float(kernels.finish(self.gram, sign, b, f, *constants, tolerance, MARGIN, self.widest, 60))
+    def small(self, index: Int64) -> Matrix:
+        """Gather; see `Operator.small`."""
+        result = np.empty((len(index), len(index)), self.dtype)
+        kernels.gather(self.gram, index, index, 0, len(index), result)
+        return result
 
     def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:  # noqa: ARG002 - nothing is left out
         """Solve for one class; see `Operator.finish_direct`."""
@@ -156,39 +138,3 @@ class GramOperator:
         except np.linalg.LinAlgError:  # C is too large for this precision
             b[:], f[:] = before
             return False
-
-
-MARGIN = 0.05
-"""How far beyond its margin an image may be and still matter when a class is finished. Only speed depends on it."""
-
-
-def sweep_block(
-    gram: Matrix, column: int, start: int, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs
-) -> Matrix:
-    """Sweep over the classes' coefficients of one block of images.
-
-    Parameters
-    ----------
-    gram : ndarray of shape (m, ...)
-        Rows of the Gram matrix; those m images begin at column `column`.
-    column, start : int
-        Where the block begins in `gram` and in the vectors.
-    signs, coefficients, scores : ndarray of shape (K, n)
-        Of all images; coefficients move, scores do not.
-    costs : Costs
-        Of the K classes.
-
-    Returns
-    -------
-    ndarray of shape (K, m)
-        By how much coefficients moved.
-    """
-    change = np.empty((len(signs), len(gram)), gram.dtype)
-    arrays = (signs, coefficients, scores, costs.ridge, costs.upper)
-    work = partial(_sweep_part, gram, column, start, arrays, change)
-    in_ranges(len(signs), work)
-    return change
-
-
-def _sweep_part(gram: Matrix, column: int, start: int, arrays: Any, change: Matrix, first: int, last: int) -> None:
-    kernels.sweep_classes(gram, column, start, *arrays, _SWEEPS, first, last, change)

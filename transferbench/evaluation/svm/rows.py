@@ -8,8 +8,8 @@ import numpy as np
 from scipy.linalg import blas
 
 from transferbench.evaluation.svm import direct
-from transferbench.evaluation.svm.objective import Costs, Signs
-from transferbench.evaluation.svm.operators import Matrix, Signed, sweep_block
+from transferbench.evaluation.svm.objective import Costs
+from transferbench.evaluation.svm.operators import Matrix, Signed
 from transferbench.types.arrays import Float32, Float64, Int64
 
 _BLOCK_IN_MEMORY = 1024
@@ -36,7 +36,6 @@ class RowsOperator:
         All of them, where they are in memory: then a class can be finished on the few rows that matter to it.
     """
 
-    widest = 0
     sparse_below = 0
     finishes_whole = False
 
@@ -52,6 +51,7 @@ class RowsOperator:
         # The matrix of m rows costs m^2 d operations, finishing in step about forty products of 4 n d.
         self.direct_up_to = 0 if rows is None else min(int((160 * n) ** 0.5), _LARGEST_SMALL)
         self.direct_up_to_if_slow = 2 * self.direct_up_to
+        self.gathers_up_to = self.direct_up_to
         self._blocks = blocks
         self.n = n
         self._square = bias * bias
@@ -131,6 +131,11 @@ class RowsOperator:
         return int(next(iter(self._blocks())).shape[1])
 
     @cached_property
+    def mean_square(self) -> float:
+        """Mean of the Gram matrix's diagonal."""
+        return sum(float(np.sum(np.square(b), dtype=np.float64)) for _, b in self._numbered()) / self.n + self._square
+
+    @cached_property
     def square(self) -> Matrix:
         """X'X of the rows X, each with the bias appended: (d + 1, d + 1), symmetric, in the type of the products."""
         d = self.dimensions + 1
@@ -185,27 +190,14 @@ class RowsOperator:
         result: Float64 = self._scores(self.weights(coefficients), coefficients).astype(np.float64, copy=False)
         return result
 
-    def sweep(self, signs: Signs, coefficients: Float64, scores: Float64, costs: Costs) -> None:
-        """Sweep; see `Operator.sweep`."""
-        weights = self.weights(coefficients.astype(self.dtype))
-        bias = coefficients.sum(axis=1)
-        for start, block in self._numbered():
-            here = slice(start, start + len(block))
-            block = block.astype(self.dtype, copy=False)  # noqa: PLW2901 - the same rows
-            scores[:, here] = weights @ block.T + (self._square * bias)[:, None]
-            gram = block @ block.T + self.dtype.type(self._square)
-            change = sweep_block(gram, 0, start, signs, coefficients, scores, costs)
-            weights += change @ block
-            bias += change.sum(axis=1, dtype=np.float64)
-        scores[:] = self._scores(weights, coefficients)
-
     def finish_direct(self, signed: Signed, costs: Costs, k: int, tolerance: float, turn: int, widest: int) -> bool:
         """Solve for one class, if the rows are in memory; see `Operator.finish_direct`."""
         constants, margin = (costs.loss[k], costs.ridge[k]), _MARGIN * 2**turn
-        return direct.finish_near(self._small, *signed, constants, tolerance, margin, widest)
+        return direct.finish_near(self.small, *signed, constants, tolerance, margin, widest)
 
-    def _small(self, index: Int64) -> Matrix:
-        assert self._rows is not None  # noqa: S101 - `direct_up_to` is 0 otherwise
+    def small(self, index: Int64) -> Matrix:
+        """Multiply chosen rows; see `Operator.small`."""
+        assert self._rows is not None  # noqa: S101 - `gathers_up_to` is 0 otherwise
         rows = self._rows[index].astype(self.dtype, copy=False)
         # Of a matrix and its own transpose numpy computes one half.
         result: Matrix = rows @ rows.T
