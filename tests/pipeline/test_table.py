@@ -35,7 +35,8 @@ def test_a_trial_and_a_recipe_without_a_claim_stand_beside_nothing(caltech, tmp_
     for name, changes in (("trial", {"limit": 5}), ("own", {"recipe": caltech.recipe | {"claims": None}})):
         cells, plain = line(caltech.model_copy(update=changes), tmp_path / name)
         assert (cells["reference"], cells["difference"], plain["reference"]) == ("", "", None)
-        assert cells["ours"] == "90.3 ± 0.5"
+        assert cells["ours"] == "90.3 ± 0.5" + " TRIAL" * (name == "trial")
+        assert plain["limit"] == changes.get("limit")
 
 
 def test_the_number_of_a_low_shot_curve_is_that_of_its_largest_count(caltech, tmp_path):

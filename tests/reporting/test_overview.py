@@ -19,6 +19,7 @@ from transferbench.reporting.overview import (
     csv_overview,
     markdown_overview,
     text_overview,
+    verdict_of,
 )
 
 
@@ -72,6 +73,17 @@ def test_csv_has_every_number_under_its_name(entries):
     (row,) = csv.DictReader(io.StringIO(csv_overview([Reported("f", changed, told)])))
     names = ("ours", "std", "interval_low", "interval_high", "paper", "paper_spread", "difference", "tolerance")
     assert [row[name] for name in names] == ["90", "1.25", "87.5", "93.75", "91.8", "0.5", "-1.8", "2"]
+
+
+def test_a_trial_is_called_one_in_every_form(entries):
+    trial = Reported("f", entries[0].result.model_copy(update={"limit": 5}), None)
+    assert text_overview([trial]).splitlines()[2].endswith("trial")
+    (row,) = csv.DictReader(io.StringIO(csv_overview([trial])))
+    assert row["verdict"] == "trial"
+    line = next(line for line in latex_overview([trial]).splitlines() if line.endswith(": trial"))
+    assert " TRIAL & " in line
+    assert "TRIAL" not in latex_overview([entries[0]])
+    assert verdict_of(Reported("f", entries[0].result, None)) == "no claim"
 
 
 def test_markdown_has_a_cell_for_every_column(entries):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from transferbench.errors import ResultError, UnknownNameError
-from transferbench.reporting.result import find_equal, find_result, list_results, load_result, save_result
+from transferbench.reporting.result import find_equal, find_result, list_results, load_result, newest, save_result
 
 
 def test_a_round_trip_is_exact(tmp_path, result):
@@ -22,6 +22,20 @@ def test_the_newest_result_of_a_recipe_is_found(tmp_path, result):
     assert find_result(tmp_path, "demo_stack") == new
     assert find_result(tmp_path, None) == other
     assert find_result(tmp_path, str(old)) == old
+
+
+def test_a_trial_stands_for_a_recipe_only_where_there_is_nothing_else(tmp_path, result):
+    days = [f"2026-0{month}-02T03:04:05+00:00" for month in (1, 2, 3)]
+    limits = (5, None, 3)
+    trial, whole, last = (
+        save_result(tmp_path, result.model_copy(update={"created": day, "limit": limit}))
+        for day, limit in zip(days, limits, strict=True)
+    )
+    assert find_result(tmp_path, "demo_stack") == whole
+    assert find_result(tmp_path, last.name) == last
+    assert newest([trial, last]) == last
+    (last / "result.json").write_text("{")
+    assert newest([trial, whole, last]) == last  # a damaged one is told of, not passed over
 
 
 def test_a_result_of_the_same_inputs_is_found(tmp_path, result):

@@ -47,9 +47,10 @@ def report(
     """Show results beside the published numbers, with a verdict and what was done otherwise.
 
     RESULT is the folder of a result, or the name of a recipe, whose newest result is meant. Without it the newest
-    result of every recipe is shown. A page to look through them all is written as well: report.html, in the folder of
-    a single result, or in the folder of all results. It is one file that loads nothing from anywhere. Where that folder
-    cannot be written, `--format html --output FILE` puts the page elsewhere.
+    result of every recipe is shown; a trial (--limit) counts only where there is nothing else. A page to look through
+    them all is written as well: report.html, in the folder of a single result, or in the folder of all results. It is
+    one file that loads nothing from anywhere. Where that folder cannot be written, `--format html --output FILE` puts
+    the page elsewhere.
 
     \b
     Example:

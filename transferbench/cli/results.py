@@ -53,7 +53,7 @@ def list_stored(
             one.result.recipe_name,
             one.result.dataset,
             one.nets,
-            percent(one.scores.mean, one.scores.std),
+            percent(one.scores.mean, one.scores.std) + (" TRIAL" if one.result.limit is not None else ""),
             percents(one.scores.interval),
             str(one.folder),
         ]

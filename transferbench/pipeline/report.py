@@ -14,7 +14,7 @@ from transferbench.reporting.compare import Comparison, compare
 from transferbench.reporting.forms import OVERVIEWS
 from transferbench.reporting.overview import Reported
 from transferbench.reporting.report import markdown_report, per_class_text, text_report, write_markdown
-from transferbench.reporting.result import Result, find_result, list_results, load_result, readable
+from transferbench.reporting.result import Result, find_result, list_results, load_result, newest, readable
 from transferbench.reporting.results_page import results_page
 
 PAGE_FILE = "report.html"
@@ -146,8 +146,11 @@ def reports(home: Home, names: Sequence[str], *, data: DataOptions = WHOLE, imag
     if names:
         folders = list(dict.fromkeys(find_result(home.results, name) for name in names))
     else:
-        newest = {folder.parent.name: folder for folder, _ in readable(list_results(home.results))}
-        folders = list(newest.values()) or [find_result(home.results, None)]  # none: says how to make one
+        by_recipe: dict[str, list[Path]] = {}
+        for folder, _ in readable(list_results(home.results)):
+            by_recipe.setdefault(folder.parent.name, []).append(folder)
+        # If there is none, it is said how to make one.
+        folders = [newest(of_recipe) for of_recipe in by_recipe.values()] or [find_result(home.results, None)]
     return _reports(home, folders, data, images=images)
 
 

@@ -129,7 +129,7 @@ def _line(outcome: Outcome) -> Line:
     chosen = ", ".join(f"{split.C:g}" for split in ours.splits)
     cells = (
         str(ours.dimensions),
-        percent(ours.mean, ours.std),
+        percent(ours.mean, ours.std) + (" TRIAL" if result.limit is not None else ""),
         percents(ours.interval),
         chosen,
         reference,
@@ -168,4 +168,5 @@ def _plain(outcome: Outcome, result: Result, row: PublishedRow | None) -> dict[s
         "C": [split.C for split in ours.splits],
         "dimensions": ours.dimensions,
         "reference": None if row is None else row.value,
+        "limit": result.limit,
     }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from transferbench.reporting.compare import Comparison
 from transferbench.reporting.deviations import own
-from transferbench.reporting.overview import Reported, footnotes, measured, nets_of, scales_of
+from transferbench.reporting.overview import Reported, footnotes, measured, nets_of, scales_of, verdict_of
 from transferbench.reporting.tables import percent
 
 HEAD = ("dataset", "nets", "scales", "aggregate", "ours", "paper", "difference")
@@ -69,12 +69,11 @@ def _row(entry: Reported, numbers: dict[str, int]) -> str:
         latex(nets_of(result)),
         latex(scales_of(result)),
         latex(result.recipe["aggregate"]["kind"]),
-        latex(percent(scores.mean, scores.std)),
+        latex(percent(scores.mean, scores.std)) + (" TRIAL" if result.limit is not None else ""),
         latex(percent(comparison.row.value, comparison.row.spread)) if comparison else "",
         *(_difference(comparison, numbers) if comparison else ("", "")),
     ]
-    verdict = comparison.verdict if comparison else "no claim"
-    return f"{' & '.join(cells)} \\\\ % {result.recipe_name}: {verdict}"
+    return f"{' & '.join(cells)} \\\\ % {result.recipe_name}: {verdict_of(entry)}"
 
 
 def _difference(comparison: Comparison, numbers: dict[str, int]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from transferbench.reporting.tables import Cells, markdown_table, percent, text_
 
 HEAD = ("recipe", "dataset", "nets", "scales", "aggregate", "ours", "paper", "difference", "verdict")
 NUMBERS = ("ours", "paper", "difference")
-NO_CLAIM = "no claim"
+NO_CLAIM, TRIAL = "no claim", "trial"
 _CSV = (
     "recipe", "dataset", "metric", "nets", "scales", "aggregate", "splits", "ours", "std", "interval_low",
     "interval_high", "row", "paper", "paper_spread", "difference", "tolerance", "verdict", "deviations", "created",
@@ -70,6 +70,24 @@ def scales_of(result: Result) -> str:
         For instance ``256, 384, 512``.
     """
     return ", ".join(map(str, result.recipe["features"]["scales"]))
+
+
+def verdict_of(entry: Reported) -> str:
+    """Say what a result is worth beside the published number.
+
+    Parameters
+    ----------
+    entry : Reported
+        With or without a comparison.
+
+    Returns
+    -------
+    str
+        Of the comparison; where there is none, `TRIAL` for numbers on a few images, else `NO_CLAIM`.
+    """
+    if entry.comparison is not None:
+        return entry.comparison.verdict
+    return NO_CLAIM if entry.result.limit is None else TRIAL
 
 
 def overview_rows(entries: Sequence[Reported]) -> Cells:
@@ -183,12 +201,12 @@ def _row(entry: Reported, numbers: dict[str, int]) -> list[str]:
     result, comparison = entry.result, entry.comparison
     scores = own(result)
     paper = difference = ""
-    verdict = NO_CLAIM
+    verdict = verdict_of(entry)
     if comparison is not None:
         paper = percent(comparison.row.value, comparison.row.spread)
         difference = f"{100 * comparison.difference:+.1f}"
         marks = "".join(f"[{number}]" for number in sorted(numbers[d.text] for d in comparison.deviations))
-        verdict = f"{comparison.verdict} {marks}".strip()
+        verdict = f"{verdict} {marks}".strip()
     return [
         result.recipe_name,
         result.dataset,
@@ -230,7 +248,7 @@ def _csv_row(entry: Reported) -> dict[str, object]:
         "std": _per_cent(scores.std),
         "interval_low": _per_cent(interval[0]),
         "interval_high": _per_cent(interval[1]),
-        "verdict": NO_CLAIM,
+        "verdict": verdict_of(entry),
         "created": result.created,
         "inputs_sha256": result.inputs_sha256,
         "folder": entry.folder,
@@ -242,7 +260,6 @@ def _csv_row(entry: Reported) -> dict[str, object]:
             "paper_spread": _per_cent(comparison.row.spread),
             "difference": _per_cent(comparison.difference),
             "tolerance": _per_cent(comparison.row.tolerance),
-            "verdict": comparison.verdict,
             "deviations": "; ".join(d.text for d in comparison.deviations),
         }
     return row

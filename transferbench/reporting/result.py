@@ -267,6 +267,28 @@ def list_results(results: Path, recipe_name: str | None = None) -> list[Path]:
     return [file.parent for file in ordered]
 
 
+def newest(folders: Sequence[Path]) -> Path:
+    """Choose the result that a recipe's name stands for.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of its results, oldest first; at least one.
+
+    Returns
+    -------
+    Path
+        The last, but not a trial on a few images (``--limit``) where there is a whole one.
+    """
+    for folder in reversed(folders):
+        try:
+            if load_result(folder).limit is None:
+                return folder
+        except ResultError:
+            return folder  # a damaged one is told of, not passed over
+    return folders[-1]
+
+
 def find_result(results: Path, name: str | None) -> Path:
     """Find a result by path, by recipe, or the newest of all.
 
@@ -275,7 +297,7 @@ def find_result(results: Path, name: str | None) -> Path:
     results : Path
         The store.
     name : str, optional
-        A folder, the name of one in the store, or a recipe whose newest result is meant.
+        A folder, the name of one in the store, or a recipe whose newest result is meant (`newest`).
 
     Returns
     -------
@@ -293,7 +315,7 @@ def find_result(results: Path, name: str | None) -> Path:
         return Path(name)
     found = list_results(results, name)
     if found:
-        return found[-1]
+        return newest(found)
     everything = list_results(results)
     named = [folder for folder in everything if folder.name == name]
     if len(named) == 1:

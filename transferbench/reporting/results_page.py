@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from transferbench.reporting.charts import CHART_CSS, COLOURS_CSS
-from transferbench.reporting.overview import NO_CLAIM
+from transferbench.reporting.overview import NO_CLAIM, TRIAL
 from transferbench.reporting.page import render_page
 from transferbench.reporting.report import mean_of_class
 from transferbench.reporting.sections import sections
@@ -49,7 +49,7 @@ def results_page(views: Sequence[View]) -> str:
 
 def _verdicts(results: Sequence[Shown]) -> list[tuple[Shown, int]]:
     """Count the verdicts; a result of each stands for it."""
-    by_verdict: dict[str, list[Shown]] = {name: [] for name in ("within", "outside", "not comparable", NO_CLAIM)}
+    by_verdict: dict[str, list[Shown]] = {name: [] for name in ("within", "outside", "not comparable", NO_CLAIM, TRIAL)}
     for one in results:
         by_verdict[one.verdict].append(one)
     return [(group[0], len(group)) for group in by_verdict.values() if group]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from transferbench.reporting.charts import Axis, Series, line_chart
 from transferbench.reporting.deviations import own
-from transferbench.reporting.overview import NO_CLAIM, Reported, nets_of, scales_of
+from transferbench.reporting.overview import Reported, nets_of, scales_of, verdict_of
 from transferbench.reporting.report import headline, otherwise, provenance_rows, remarks, stage_rows
 from transferbench.reporting.result import Result, VariantScore
 from transferbench.reporting.tables import percent
@@ -79,7 +79,7 @@ class Shown:
     @property
     def verdict(self) -> str:
         """Of the comparison, or that there is none."""
-        return NO_CLAIM if self.entry.comparison is None else self.entry.comparison.verdict
+        return verdict_of(self.entry)
 
     @property
     def sign(self) -> str:
