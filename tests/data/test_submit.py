@@ -159,10 +159,13 @@ def test_what_is_no_entry_is_explained(voc2012, call, tmp_path):
     fewer = call("submit", "voc2012", *place)
     assert (fewer.code, "other test entries than are there now, 1 differ" in fewer.err) == (1, True)
     listed.write_text(whole)
-    call("run", path, *place, "--limit", 5)
-    trial = call("submit", "voc2012", *place)
+    tried = json.loads(call("run", path, *place, "--limit", 5, "--json").out)["folder"]
+    trial = call("submit", "voc2012", *place, "--recipe", tried)
     assert (trial.code, "is a trial with up to 5 images" in trial.err) == (1, True)
     assert not list(tmp_path.rglob("*.tar.gz"))
+    assert call("submit", "voc2012", *place).code == 0  # a later trial does not stand before a whole result
+    (archive,) = tmp_path.rglob("*.tar.gz")
+    assert archive.parent.name != tried.rpartition("/")[2]
 
 
 def test_people_of_a_photograph_that_was_left_out_make_no_entry(voc_action, call, tmp_path):

@@ -152,12 +152,17 @@ def submit(name: str, recipe: str | None, home: Home, data: DataOptions = WHOLE,
 
 
 def _result_on(name: str, recipe: str | None, home: Home) -> tuple[Path, Result]:
-    """Find the newest result on a dataset."""
+    """Find the newest result on a dataset; a trial only where there is nothing else, so that it can be said."""
     folders = [Path(recipe)] if recipe is not None and Path(recipe).is_dir() else list_results(home.results, recipe)
+    trials = []
     for folder in reversed(folders):
         result = load_result(folder)
-        if result.dataset == name:
+        if result.dataset == name and result.limit is None:
             return folder, result
+        if result.dataset == name:
+            trials.append((folder, result))
+    if trials:
+        return trials[0]
     of = f" of {recipe}" if recipe is not None else ""
     msg = f"there is no result on {name}{of} in {home.results}.\n  Make one: tb run {recipe or 'RECIPE'}"
     raise ResultError(msg)
