@@ -11,6 +11,7 @@ from sklearn.svm import LinearSVC
 
 from transferbench.errors import EvaluationError
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
+from transferbench.evaluation.judge import Judge
 from transferbench.evaluation.metrics import AVERAGE_PRECISIONS, mean_average_precision
 from transferbench.evaluation.protocol import Prediction, choose_C, evaluate, predict
 from transferbench.evaluation.svm import liblinear
@@ -227,6 +228,12 @@ def test_a_class_that_cannot_be_judged_is_named(features, multi_labels, nets):
     )
     with pytest.raises(EvaluationError, match="class 'd' has no positive image to test on in split"):
         run(features, without, [split])
+
+
+def test_difficult_images_are_no_positives_to_judge_by():
+    labels = MultiLabels(classes=("a", "b"), by_id={"x": (1, 0), "y": (-1, -1)})
+    with pytest.raises(EvaluationError, match="class 'b' has no positive among 2 images to score"):
+        Judge.of(labels, "area").value(("x", "y"), np.eye(2))
 
 
 @pytest.mark.parametrize(
