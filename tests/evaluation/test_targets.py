@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transferbench.errors import EvaluationError
-from transferbench.evaluation.targets import one_vs_rest, shuffled, targets_of
+from transferbench.evaluation.targets import one_vs_rest, require_classes, shuffled, targets_of
 from transferbench.types.labels import ClassLabels, MultiLabels
 from transferbench.types.split import Split
 
@@ -56,3 +56,18 @@ def test_a_class_needs_images_on_both_sides_and_difficult_ones_are_on_neither(ro
     else:
         with pytest.raises(EvaluationError, match=message):
             targets_of(labels, split, split.fit, "fit on")
+
+
+@pytest.mark.parametrize(
+    ("part", "use"), [("fit", "fit on"), ("validation", "choose C on"), ("test", "test on"), (None, None)]
+)
+def test_every_class_has_images_in_every_part_before_anything_is_fitted(part, use):
+    ids = {"fit": ("a", "b", "c"), "validation": ("d", "e"), "test": ("f", "g")}
+    split = Split(name="1", **ids)
+    labels = ClassLabels(classes=("x", "y"), by_id={i: int(i in "ceg") for i in "abcdefg"})
+    if part is None:
+        require_classes(labels, split)
+        return
+    lacking = dataclasses.replace(labels, by_id=labels.by_id | dict.fromkeys(ids[part], 0))
+    with pytest.raises(EvaluationError, match=f"class 'y' has no positive image to {use} in split 1"):
+        require_classes(lacking, split)
