@@ -80,6 +80,22 @@ def test_the_dual_objective_meets_the_primal_one_at_the_optimum():
     np.testing.assert_allclose(primal, dual, rtol=1e-8)
 
 
+def test_coefficients_of_images_left_out_are_no_point_of_the_dual():
+    _, signs, gram = problem()
+    signs[:, ::4] = 0
+    descent = Descent(GramOperator(gram), signs, "squared_hinge", tolerance=1e-6)
+    descent.solve(1.0)
+    descent.coefficients[:, ::4] = 0.01
+    descent.certify(GramOperator(gram), 1.0)
+    best = Descent(GramOperator(gram), signs, "squared_hinge", tolerance=1e-10)
+    best.solve(1.0)
+    mine, lowest = (
+        objectives(d.coefficients @ gram, d.coefficients, signs, costs("squared_hinge", 1.0, 4))[0]
+        for d in (descent, best)
+    )
+    assert (mine - lowest <= descent.gaps * mine).all()
+
+
 @pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
 def test_images_with_sign_0_have_no_say_but_get_scores(loss):
     _, signs, gram = problem()

@@ -267,7 +267,9 @@ class Descent:
 
     def _measure(self, classes: _Numbers, costs: Costs) -> None:
         """Set the gaps of classes whose scores are those of their coefficients."""
-        feasible = (self._signs[classes] * self.coefficients[classes] >= 0).all(axis=1)
+        B = self.coefficients[classes]
+        # Steps in step may leave coefficients of images that are left out, too: such a point is none of the dual.
+        feasible = ((self._signs[classes] * B > 0) | (B == 0)).all(axis=1)
         self.gaps[classes] = np.inf
         for k in classes[feasible]:
             vectors = self._signs[k], self.coefficients[k], self.scores[k]
