@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from transferbench.evaluation.aggregate import AGGREGATORS, FeatureParts
-from transferbench.evaluation.svm import gram, scoring, solvers
+from transferbench.evaluation.svm import gram, on_features, scoring
 from transferbench.evaluation.svm.choice import Choice
 from transferbench.evaluation.svm.descent import Descent
 from transferbench.evaluation.svm.gram_file import stored_grams
@@ -86,13 +86,13 @@ def test_scores_are_those_of_linear_svc_however_much_memory_there_is(
     problem, expected, make_source, monkeypatch, room, way, precision, slab
 ):
     ids, labels, arrays, splits = problem
-    monkeypatch.setattr(solvers, "memory_of_machine", lambda: ROOM[room])
+    monkeypatch.setattr(on_features, "memory_of_machine", lambda: ROOM[room])
     monkeypatch.setattr(scoring, "memory_of_machine", lambda: 1 << 40 if slab > 10 else 1)
     monkeypatch.setattr(scoring, "_SLAB", slab)
     monkeypatch.setattr(gram, "FLOAT64_UP_TO", 2048 if precision == "float64" else 0)
     made = []
     monkeypatch.setattr(
-        solvers, "gram_matrix", lambda f, i, *more: made.append(len(i)) or gram.gram_matrix(f, i, *more)
+        on_features, "gram_matrix", lambda f, i, *more: made.append(len(i)) or gram.gram_matrix(f, i, *more)
     )
     # The last chunk is a short one.
     features = FeatureParts([[make_source(a, ids, chunk=44) for a in arrays]], AGGREGATORS["stack"], "both")
@@ -137,7 +137,7 @@ def test_the_loss_asked_for_is_that_of_both_fits(problem, reference, make_source
 def test_the_way_is_chosen_by_the_shape_if_it_is_not_given(problem, make_source, monkeypatch, way):
     ids, labels, arrays, splits = problem
     asked = []
-    monkeypatch.setattr(solvers, "choose", lambda *shape: asked.append(shape) or Choice(way, ""))
+    monkeypatch.setattr(on_features, "choose", lambda *shape: asked.append(shape) or Choice(way, ""))
     features = FeatureParts([[make_source(a, ids) for a in arrays]], AGGREGATORS["stack"], "both")
     prepared = make_solver("auto", "squared_hinge").prepare(features, splits)
     next(prepared.path(1, targets_of(labels, splits[1].fit), CS))
@@ -168,7 +168,7 @@ def test_matrices_of_parts_are_kept_for_other_recipes(problem, make_source, tmp_
 def test_training_goes_on_from_what_the_same_split_found_for_the_same_C(problem, make_source, monkeypatch, room, way):
     """Image by image: a start of another split, of another C or in other rows ends at the same optimum, but later."""
     ids, labels, arrays, splits = problem
-    monkeypatch.setattr(solvers, "memory_of_machine", lambda: ROOM[room])
+    monkeypatch.setattr(on_features, "memory_of_machine", lambda: ROOM[room])
     features = FeatureParts([[make_source(a, ids) for a in arrays]], AGGREGATORS["stack"], "both")
     prepared = make_solver(way, "squared_hinge").prepare(features, splits)
     for number, split in enumerate(splits):
