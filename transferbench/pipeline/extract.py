@@ -26,7 +26,7 @@ from transferbench.pipeline.stage import Stage, timed
 from transferbench.pipeline.weights_store import describe
 from transferbench.progress import Progress, Task
 from transferbench.recipe.transfer import Recipe
-from transferbench.reporting.outlook import duration
+from transferbench.reporting.outlook import about
 
 if TYPE_CHECKING:
     from transferbench.extraction.engine import Engine
@@ -218,7 +218,7 @@ def _estimate(outline: Outline, dataset: Dataset, engine: "Engine") -> str:
     seconds = sum(
         outline.work(block) * trial.seconds[block.spec.short_side_px] for block, ids in outline.to_do.items() if ids
     )
-    return f"about {duration(seconds)}, by a trial of one image at every scale"
+    return f"{about(seconds)}, by a trial of one image at every scale"
 
 
 def _until_complete(part: Part, worker: "_Worker", progress: Progress, total: int, done: int) -> Meter:

@@ -36,6 +36,29 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if seconds >= _HOUR else f"{minutes} min"
 
 
+def about(seconds: float | None, word: str = "about") -> str:
+    """Write an estimate of a time.
+
+    Parameters
+    ----------
+    seconds : float or None
+        None where it is not known.
+    word : str
+        What stands before it.
+
+    Returns
+    -------
+    str
+        For instance ``about 40 s``, or ``less than a second``.
+
+    Examples
+    --------
+    >>> about(0.2), about(40.0, "roughly")
+    ('less than a second', 'roughly 40 s')
+    """
+    return "less than a second" if seconds is not None and 0 < seconds < 1 else f"{word} {duration(seconds)}"
+
+
 def extraction_text(outlook: Mapping[str, Any]) -> str:
     """Tell of an extraction.
 
@@ -82,7 +105,7 @@ def _sums(outlook: Mapping[str, Any]) -> list[str]:
     lines.append(f"disk: {_bytes(outlook['disk_bytes'])} needed, {_bytes(outlook['free_bytes'])} free{room}")
     if outlook["probes"]:
         lines.append(f"memory: about {_bytes(outlook['memory_bytes'])}")
-        lines.append(f"time: about {duration(outlook['seconds'])} (probe: {'; '.join(outlook['probes'])})")
+        lines.append(f"time: {about(outlook['seconds'])} (probe: {'; '.join(outlook['probes'])})")
     elif outlook["seconds"] is None:
         lines.append("time: not probed")
     else:
@@ -109,10 +132,11 @@ def recipe_text(outlook: Mapping[str, Any]) -> str:
         size = "?" if svm["dimensions"] is None else f"{svm['dimensions']:,}"
         memory = f"at most about {_bytes(svm['memory_bytes'])} of memory, " if svm["memory_bytes"] is not None else ""
         lines.append(
-            f"SVMs of {svm['variant']}: {svm['fits']:,} fits ({svm['classes']} classes, {svm['splits']} splits, "
+            f"SVMs of {svm['variant']}: {svm['fits']:,} fits ({svm['classes']} classes, "
+            f"{svm['splits']} split{'s' if svm['splits'] > 1 else ''}, "
             f"{'' if svm['rounds'] == 1 else str(svm['rounds']) + ' numbers of training images, '}"
             f"{svm['tried']} values of C and all training images), {svm['images']:,} x {size}; "
-            f"{memory}{'time not known' if svm['seconds'] is None else 'roughly ' + duration(svm['seconds'])}"
+            f"{memory}{'time not known' if svm['seconds'] is None else about(svm['seconds'], 'roughly')}"
             f"{_steps(svm['where'])}"
         )
         lines.append(f"  solver {svm['solver'] or '?'}: {svm['reason']}")
