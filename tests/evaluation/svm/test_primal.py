@@ -153,6 +153,28 @@ def by_formula(weights, extended, signs, loss):
     return 0.5 * (lacking**2).sum(axis=1) / primal_value
 
 
+@pytest.mark.parametrize("kind", [PrimalNewton, Newton])
+def test_what_one_process_knows_of_its_classes_goes_over_to_the_next(kind):
+    rows, signs = problem()
+    extended = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype(np.float64)
+
+    def made():
+        operator = operator_of(rows) if kind is PrimalNewton else GramOperator(extended @ extended.T)
+        return kind(operator, signs, np.zeros(signs.shape), np.zeros(signs.shape))
+
+    first, second = made(), made()
+    first.step(np.arange(1, 4), Costs.of("squared_hinge", 1.0, np.ones((4, 2))), 1.0, 1e-9)
+    first.slow[2] = True
+    second.restore({name: array.copy() for name, array in first.state().items()})
+    assert second.slow.tolist() == first.slow.tolist()
+    assert second._known.tolist() == [False, True, True, True]
+    if kind is PrimalNewton:
+        assert second._settled.tolist() == [True, False, False, False]
+        np.testing.assert_array_equal(second._weights, first._weights)
+    for name, array in first.state().items():
+        np.testing.assert_array_equal(second.state()[name], array)
+
+
 def test_stopping_early_leaves_a_gap_that_is_told():
     rows, signs = problem()
     descent = Descent(operator_of(rows), signs, "squared_hinge", tolerance=1e-12, max_rounds=1)
