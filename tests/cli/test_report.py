@@ -54,6 +54,14 @@ def test_results_that_lie_where_nothing_can_be_written_are_told_all_the_same(sto
     )  # what was asked for by its name is an error
 
 
+def test_a_later_trial_does_not_take_the_place_of_a_whole_result(stored):
+    whole = stored("report", "--no-images").out
+    result = gallery.views(small=True)[0].entry.result
+    save_result(stored.home / "results", result.model_copy(update={"limit": 5, "created": "2027-01-01T00:00:00+00:00"}))
+    assert stored("report", "--no-images").out == whole
+    assert "TRIAL" not in stored("results", "show", "caltech101_stack").out
+
+
 def test_no_images_are_looked_for_when_none_are_wanted(stored):
     assert "no pictures" not in stored("report", "--no-images").err
 
