@@ -113,10 +113,13 @@ def test_images_with_sign_0_have_no_say_but_get_scores(loss):
     assert not together.coefficients[masked == 0].any()
 
 
-def test_a_large_C_does_not_hide_the_gap_of_a_float32_matrix_behind_its_rounding():
+@pytest.mark.parametrize("gathers_up_to", [0, 400])
+def test_a_large_C_does_not_hide_the_gap_of_a_float32_matrix_behind_its_rounding(gathers_up_to):
     """A loss of 1,000 times what float32 takes from the margins of 300 images is a tenth of the objective."""
     _, signs, gram = problem(dtype=np.float32)
-    descent = Descent(GramOperator(gram), signs, "hinge", tolerance=1e-6, certified=False)
+    operator = GramOperator(gram)
+    operator.gathers_up_to = gathers_up_to
+    descent = Descent(operator, signs, "hinge", tolerance=1e-6, certified=False)
     for C in (1.0, 1000.0):
         descent.start_from(descent.coefficients)
         descent.solve(C)

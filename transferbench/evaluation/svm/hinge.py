@@ -132,9 +132,9 @@ class ProximalNewton:
             gain[here] += self._operator.exact(changes)
         others = np.flatnonzero((counts > 0) & ~alone)
         if len(others):
-            changes, image = self._in_step(1 / self._sigma[classes[others]], free[others], right[others])
+            changes = self._in_step(1 / self._sigma[classes[others]], free[others], right[others])
             step[others] += changes
-            gain[others] += image
+            gain[others] += self._operator.exact(changes)
 
     def _one(self, k: int, index: Int64, right: Float64) -> Float64:
         """Solve for the free images of class `k` by their own matrix."""
@@ -149,11 +149,11 @@ class ProximalNewton:
         changes: Float64 = solution
         return changes
 
-    def _in_step(self, ridge: Float64, free: NDArray[np.bool_], right: Float64) -> tuple[Float64, Float64]:
+    def _in_step(self, ridge: Float64, free: NDArray[np.bool_], right: Float64) -> Float64:
         """Solve for the free images of all classes at once, by products with the whole matrix."""
         residual = np.where(free, right, 0.0)
         search: Matrix = residual.astype(self._operator.dtype)
-        step, gain = np.zeros_like(right), np.zeros_like(right)
+        step = np.zeros_like(right)
         square = np.einsum("kn,kn->k", residual, residual)
         enough = _ENOUGH * square
         for _ in range(_CONJUGATE_STEPS):
@@ -164,6 +164,6 @@ class ProximalNewton:
             square[~going] = 0
             product = np.zeros_like(search)
             product[going] = self._operator.product(search[going])
-            moving = (residual, search, product, step, gain, square)
+            moving = (residual, search, product, step, square)
             in_ranges(len(right), partial(kernels.conjugate_classes, free, ridge, *moving))
-        return step, gain
+        return step

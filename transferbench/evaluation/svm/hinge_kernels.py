@@ -92,11 +92,11 @@ def arrive(y, f, a, sigma, upper):
 
 
 @compiled
-def conjugate(free, ridge, residual, search, product, step, gain, square):
+def conjugate(free, ridge, residual, search, product, step, square):
     """Make one step of conjugate gradients, given ``product = K search``; return the residual's new square, or -1.
 
     The system is that of the free images, K with `ridge` on its diagonal: `search` and `residual` are 0 elsewhere.
-    `step` is the solution so far and `gain` = K step. -1: there is no curvature in this direction.
+    `step` is the solution so far. -1: there is no curvature in this direction.
     """
     n = free.shape[0]
     curvature = 0.0
@@ -108,7 +108,6 @@ def conjugate(free, ridge, residual, search, product, step, gain, square):
     length = square / curvature
     new = 0.0
     for i in range(n):
-        gain[i] += length * product[i]
         if free[i]:
             step[i] += length * search[i]
             residual[i] -= length * (product[i] + ridge * search[i])
@@ -147,10 +146,10 @@ def arrive_classes(Y, F, A, sigma, upper, arrived, first, last):
 
 
 @compiled
-def conjugate_classes(free, ridge, residual, search, product, step, gain, square, first, last):
+def conjugate_classes(free, ridge, residual, search, product, step, square, first, last):
     """`conjugate` for many classes; one that has ended (square <= 0) stays as it is."""
     for k in range(first, last):
         if square[k] > 0.0:
-            square[k] = conjugate(free[k], ridge[k], residual[k], search[k], product[k], step[k], gain[k], square[k])
+            square[k] = conjugate(free[k], ridge[k], residual[k], search[k], product[k], step[k], square[k])
         if square[k] <= 0.0:
             search[k, :] = 0.0
