@@ -303,7 +303,8 @@ def _svm(variant: Variant, recipe: Recipe, dataset: Dataset, rate: float | None)
         return outlook
     choice = choose_way(n_images, dimensions, n_classes)
     shapes = [costs.Shape.of(one.splits, len(dataset.ids), lengths, n_classes, len(one.Cs)) for one in rounds]
-    where = None if rate is None else [asdict(costs.seconds(shape, choice.way, rate)) for shape in shapes]
+    loss = recipe.svm.loss
+    where = None if rate is None else [asdict(costs.seconds(shape, choice.way, rate, loss)) for shape in shapes]
     return replace(
         outlook,
         solver=choice.way,

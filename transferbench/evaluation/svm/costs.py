@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transferbench.evaluation.svm.choice import PRODUCTS_A_C, PRODUCTS_OF_TRAINING, Way
+from transferbench.evaluation.svm.objective import Loss
 from transferbench.types.split import Split
 
 ROWS_IN_MEMORY_PART = 0.3
 """Of the machine's memory: what rows may take where they are used as rows; beyond, they are read again and again."""
 _READ_BYTES_PER_SECOND = 3e8
 _SECONDS_A_FIT = 0.001
+# The hinge: operations per class and image of a value of C by the Gram matrix, whose single rows it adds up, and
+# products by rows.
+_HINGE_OPERATIONS = 1e6
+_HINGE_PRODUCTS = 600
 # Arrays of a coefficient per class and image that are in memory at once, and Python with its libraries.
 _ARRAYS = 12
 _BASE_BYTES = 500e6
@@ -102,7 +107,7 @@ class Seconds:
         return self.gram + self.choosing + self.training + self.testing
 
 
-def seconds(shape: Shape, way: Way, rate: float) -> Seconds:
+def seconds(shape: Shape, way: Way, rate: float, loss: Loss = "squared_hinge") -> Seconds:
     """Estimate the time, nothing being kept from before.
 
     Parameters
@@ -113,6 +118,8 @@ def seconds(shape: Shape, way: Way, rate: float) -> Seconds:
         How it is solved.
     rate : float
         Operations per second of a float32 matrix product on all cores.
+    loss : {"squared_hinge", "hinge"}
+        Of a margin violation.
 
     Returns
     -------
@@ -125,11 +132,16 @@ def seconds(shape: Shape, way: Way, rate: float) -> Seconds:
     def product(n: int) -> float:
         return 2 * n * (n if way == "gram" else 2 * width) * K / rate + K * _SECONDS_A_FIT / PRODUCTS_A_C[way]
 
+    def fit(n: int, products: int) -> float:
+        if loss == "squared_hinge":
+            return products * product(n)
+        return _HINGE_OPERATIONS * n * K / rate if way == "gram" else _HINGE_PRODUCTS * product(n)
+
     scored = sum(2 * K * width * (n + m) for n, m in zip(shape.train, shape.test, strict=True))
     return Seconds(
         gram=reading + shape.everyone**2 * width / rate if way == "gram" else reading,
-        choosing=sum(shape.tried * PRODUCTS_A_C[way] * product(n) for n in shape.fit if n),
-        training=sum(PRODUCTS_OF_TRAINING[way] * product(n) for n in shape.train),
+        choosing=sum(shape.tried * fit(n, PRODUCTS_A_C[way]) for n in shape.fit if n),
+        training=sum(fit(n, PRODUCTS_OF_TRAINING[way]) for n in shape.train),
         testing=reading + scored / rate,
     )
 
