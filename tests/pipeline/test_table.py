@@ -4,7 +4,7 @@ import pytest
 
 from tests.reporting import gallery
 from transferbench.pipeline.many import Outcome
-from transferbench.pipeline.table import HEAD, lines_of
+from transferbench.pipeline.table import HEAD, against_best, lines_of
 from transferbench.reporting.result import save_result
 
 
@@ -45,6 +45,21 @@ def test_the_number_of_a_low_shot_curve_is_that_of_its_largest_count(caltech, tm
     curve = [whole.model_copy(update={"train_per_class": n, "mean": mean}) for n, mean in counts]
     cells, plain = line(caltech.model_copy(update={"scores": (*curve, *floors)}), tmp_path)
     assert (cells["ours"], cells["difference"], plain["value"]) == ("90.3 ± 0.5", "-1.5", 0.90349)
+
+
+def test_the_best_of_several_curves_is_the_one_that_ends_highest(caltech, tmp_path):
+    """And not the one that begins highest."""
+    whole, *floors = caltech.scores
+    outcomes = []
+    for name, means in (("a", (0.6, 0.8)), ("b", (0.5, 0.9))):
+        curve = [
+            whole.model_copy(update={"train_per_class": n, "mean": mean})
+            for n, mean in zip((1, 30), means, strict=True)
+        ]
+        result = caltech.model_copy(update={"scores": (*curve, *floors)})
+        outcomes.append(Outcome(name=name, folder=save_result(tmp_path / name, result), missing=()))
+    told = against_best(outcomes, lines_of(outcomes))
+    assert [one.plain["is_best"] for one in told] == [False, True]
 
 
 def test_what_is_missing_is_a_line_without_numbers():
