@@ -3,6 +3,7 @@
 import pytest
 
 from tests.reporting import gallery
+from transferbench.pipeline import table
 from transferbench.pipeline.many import Outcome
 from transferbench.pipeline.table import HEAD, against_best, lines_of
 from transferbench.reporting.result import save_result
@@ -47,7 +48,7 @@ def test_the_number_of_a_low_shot_curve_is_that_of_its_largest_count(caltech, tm
     assert (cells["ours"], cells["difference"], plain["value"]) == ("90.3 ± 0.5", "-1.5", 0.90349)
 
 
-def test_the_best_of_several_curves_is_the_one_that_ends_highest(caltech, tmp_path):
+def test_the_best_of_several_curves_is_the_one_that_ends_highest(caltech, tmp_path, monkeypatch):
     """And not the one that begins highest."""
     whole, *floors = caltech.scores
     outcomes = []
@@ -58,8 +59,12 @@ def test_the_best_of_several_curves_is_the_one_that_ends_highest(caltech, tmp_pa
         ]
         result = caltech.model_copy(update={"scores": (*curve, *floors)})
         outcomes.append(Outcome(name=name, folder=save_result(tmp_path / name, result), missing=()))
+    held = []  # the scores of single images, which these results have not
+    monkeypatch.setattr(table, "hold_against", lambda best, others: held.append((best, others)) or [None])
     told = against_best(outcomes, lines_of(outcomes))
     assert [one.plain["is_best"] for one in told] == [False, True]
+    ((best, (other,)),) = held
+    assert (best.folder, other.folder) == (outcomes[1].folder, outcomes[0].folder)
 
 
 def test_what_is_missing_is_a_line_without_numbers():
