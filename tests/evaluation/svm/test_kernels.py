@@ -11,7 +11,6 @@ from transferbench.evaluation.svm.subspace import Preconditioner, Subspace
 
 LOSS = np.array([0.7, 2.5])
 """Of negative and positive images: so different that one taken for the other shows."""
-NONE = np.zeros(2)
 
 
 def one_class(n=40, seed=0):
@@ -50,7 +49,7 @@ def test_a_rescaled_solution_is_the_best_multiple_within_the_bounds(part):
     assert (best == room) == (part < 1)
     for vector in (given, 500.0 * given):
         b, f = vector.copy(), gram @ vector
-        kernels.rescale(y, b, f, NONE, LOSS * part)
+        hinge_kernels.rescale(y, b, f, LOSS * part)
         np.testing.assert_allclose(f, gram @ b, atol=1e-9)
         assert (np.abs(b) <= upper * (1 + 1e-12)).all()
         assert hinge_dual(gram, y, b) >= hinge_dual(gram, y, best * given) - 1e-9

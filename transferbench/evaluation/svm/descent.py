@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from transferbench.evaluation.svm import kernels, newton_kernels
+from transferbench.evaluation.svm import hinge_kernels, kernels, newton_kernels
 from transferbench.evaluation.svm.hinge import ProximalNewton
 from transferbench.evaluation.svm.newton import Newton
 from transferbench.evaluation.svm.objective import Costs, Loss, Signs
@@ -254,7 +254,7 @@ class Descent:
     def _solve_hinge(self, costs: Costs) -> None:
         Y, B, F = self._signs, self.coefficients, self.scores
         classes = np.arange(len(Y))
-        each(classes, lambda k: kernels.rescale(Y[k], B[k], F[k], costs.ridge[k], costs.upper[k]))
+        each(classes, lambda k: hinge_kernels.rescale(Y[k], B[k], F[k], costs.upper[k]))
         newton = ProximalNewton(self._operator, Y, B, F, costs)
         self._measure(classes, costs)
         for _ in range(_STEPS_A_ROUND * self._max_rounds):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferbench.evaluation.svm.compiled import compiled
-from transferbench.evaluation.svm.kernels import add_rows, multiply
+from transferbench.evaluation.svm.kernels import add_rows, gather, multiply
 from transferbench.evaluation.svm.newton_kernels import search_line, slope_along, within
 from transferbench.types.arrays import Float64, Int64
 
@@ -144,10 +144,8 @@ def solve_chosen(gram, chosen, sign, ridge, start, enough, stiff, refinements):
     right = np.empty(s, np.float64)
     own = np.empty(s, np.float64)
     solution = np.empty(s, np.float64)
+    gather(gram, chosen, chosen, 0, s, matrix)
     for u in range(s):
-        row = gram[chosen[u]]
-        for v in range(s):
-            matrix[u, v] = row[chosen[v]]
         right[u] = sign[chosen[u]]
         own[u] = ridge[1 if sign[chosen[u]] > 0 else 0]
         solution[u] = start[chosen[u]]

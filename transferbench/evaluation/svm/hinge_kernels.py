@@ -13,6 +13,24 @@ _NEAR = 1e-3
 
 
 @compiled
+def rescale(y, b, f, upper):
+    """Multiply a solution for another C by the factor that is best for the dual; the start of a warm start."""
+    linear = 0.0
+    curvature = 0.0
+    largest = 1e300
+    for i in range(y.shape[0]):
+        if b[i] != 0.0:
+            linear += y[i] * b[i]
+            curvature += b[i] * f[i]
+            largest = min(largest, upper[1 if y[i] > 0 else 0] / abs(b[i]))
+    if curvature > 0.0:
+        factor = min(linear / curvature, largest)
+        for i in range(y.shape[0]):
+            b[i] *= factor
+            f[i] *= factor
+
+
+@compiled
 def aim(y, b, f, a, sigma, upper, free, rest, right):
     """Tell where Newton's step leads; return how many images are free, between the bounds.
 

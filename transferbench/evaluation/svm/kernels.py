@@ -1,4 +1,4 @@
-"""Inner loops that both losses share: certificates, a warm start, and the Gram matrix's own moves.
+"""Inner loops that both losses share: the certificate, and the Gram matrix's own moves.
 
 Vectors of one class run over images: ``y`` int8 signs (0: image left out), ``b`` signed coefficients y a, ``f`` scores
 K b. ``ridge``, ``upper`` and ``loss`` hold the constants of `Costs` for one class: index 0 negative, 1 positive. Scores
@@ -34,25 +34,6 @@ def relative_gap(y, b, f, loss, ridge, squared):
             losses += loss[side] * (violation * violation if squared else violation)
     primal = 0.5 * square + losses
     return (primal - linear + 0.5 * square + 0.5 * ridges) / primal if primal > 0.0 else 0.0, primal
-
-
-@compiled
-def rescale(y, b, f, ridge, upper):
-    """Multiply a solution for another C by the factor that is best for the dual; the start of a warm start."""
-    linear = 0.0
-    curvature = 0.0
-    largest = 1e300
-    for i in range(y.shape[0]):
-        if b[i] != 0.0:
-            side = 1 if y[i] > 0 else 0
-            linear += y[i] * b[i]
-            curvature += b[i] * (f[i] + ridge[side] * b[i])
-            largest = min(largest, upper[side] / abs(b[i]))
-    if curvature > 0.0:
-        factor = min(linear / curvature, largest)
-        for i in range(y.shape[0]):
-            b[i] *= factor
-            f[i] *= factor
 
 
 @compiled
