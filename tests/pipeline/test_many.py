@@ -417,7 +417,7 @@ def cluster():
     """Two worker processes of a real cluster."""
     from distributed import LocalCluster
 
-    options = {"dashboard_address": None, "host": "127.0.0.1", "scheduler_port": 0}
+    options = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "scheduler_port": 0}
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **options) as running:
         yield running
 
